@@ -1,0 +1,103 @@
+// Patroni's key layout over a KvStore: the cached view of one cluster (kept by a watch) and the writes that the rules
+// permit. The same code runs over etcd and in the simulator. Single-threaded, on the clock's executor.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/task_group.h"
+#include "dcs/kv_store.h"
+#include "model/cluster_view.h"
+
+namespace pgvigil::dcs {
+
+// Parses the `config` key. Given by the caller (config/dynamic.h) so that dcs needs no YAML. On unusable text it returns
+// an error and the last good settings stay in force.
+using SettingsParser = std::function<Result<ClusterSettings>(const std::string& json)>;
+
+struct ClusterStoreOptions {
+  std::string name_space = "service";  // Patroni's `namespace`
+  std::string scope;
+  MemberName self;
+  ClusterSettings initial_settings;  // until `config` was read
+  SettingsParser parse_settings;
+};
+
+struct LeaseProof {         // "the lease lives at least until sent_at + ttl"
+  LeaseId lease;
+  TimePoint sent_at;        // read before the request left
+  Duration ttl{0};
+  [[nodiscard]] TimePoint proven_until() const { return sent_at + ttl; }
+};
+
+class ClusterStore {
+ public:
+  ClusterStore(Clock& clock, KvStore& kv, Log log, ClusterStoreOptions options);
+  ~ClusterStore();
+  ClusterStore(const ClusterStore&) = delete;
+  ClusterStore& operator=(const ClusterStore&) = delete;
+
+  // Starts reading and watching; never fails: while etcd is away it goes on trying (0.1 s doubling to 1 s, jitter).
+  void start();
+  void stop();
+  // Runs after each change of the view, on the executor. `what` names the keys that changed ("leader", "config",
+  // "status", "members/a", ...).
+  using ChangeHandler = std::function<void(const std::vector<std::string>& changed_keys)>;
+  void on_change(ChangeHandler handler);
+
+  // The cached view; null until the first read succeeded.
+  [[nodiscard]] std::shared_ptr<const ClusterView> view() const;
+  // Whether the cache is followed by a live watch right now, and when etcd last answered anything at all.
+  [[nodiscard]] bool following() const;
+  [[nodiscard]] std::optional<TimePoint> last_answer() const;
+  [[nodiscard]] std::optional<WallTime> last_answer_wall() const;
+  // Reads everything anew, linearizably, and replaces the cache. Used after an Unknown outcome and by the tools.
+  Task<Result<std::shared_ptr<const ClusterView>>> refresh(TimePoint deadline);
+
+  // --- the session lease (bound to `leader` and `members/<self>`) ---
+  // The proof of the last grant or confirmed renewal; empty before the first grant and after the lease was lost.
+  [[nodiscard]] std::optional<LeaseProof> lease() const;
+  // Grants the lease with the settings' ttl if there is none (or if the ttl has changed: then a new one), else renews it.
+  // LeaseLost: etcd answered that it is gone; the proof is dropped, the next call grants anew.
+  Task<Result<LeaseProof>> ensure_lease(TimePoint deadline);
+
+  // --- the leader key: every write of it is a compare ---
+  // create_revision = 0 -> put with my lease. Applied also when the key already is mine with my lease.
+  Task<TxnReply> acquire_leader(TimePoint deadline);
+  // For a key that carries my name under another lease (restart of the agent, change of ttl): if value = me and
+  // mod_revision is unchanged from the view -> put with my lease.
+  Task<TxnReply> reattach_leader(TimePoint deadline);
+  // if value = me and create revision = my term: delete; `status` is written before when given.
+  Task<TxnReply> release_leader(std::optional<ClusterStatus> status, TimePoint deadline);
+
+  // --- other keys ---
+  Task<TxnReply> claim_initialize(TimePoint deadline);                                 // absent -> ""
+  Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);             // put under compare of the seen revision
+  Task<TxnReply> delete_initialize(TimePoint deadline);                                // only if still ""
+  Task<TxnReply> write_member(std::string json, TimePoint deadline);                   // put with my lease
+  Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);
+  Task<TxnReply> write_history(std::string json, TimePoint deadline);
+  Task<TxnReply> write_config(std::string json, std::optional<Revision> expected, TimePoint deadline);  // nullopt: plain
+  Task<TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline);
+  Task<TxnReply> write_sync(std::string json, Revision expected, TimePoint deadline);  // 0: must not exist
+  Task<TxnReply> delete_sync(Revision expected, TimePoint deadline);
+  Task<TxnReply> write_failsafe(std::string json, TimePoint deadline);
+  // pgvigil's own keys live under pgvigil/<name>, which Patroni ignores.
+  Task<TxnReply> write_extra(std::string name, std::string value, bool with_lease, TimePoint deadline);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// "/service/demo/" -> key prefix of a cluster (with the slash), runs of slashes collapsed.
+std::string cluster_prefix(const std::string& name_space, const std::string& scope);
+// The smallest key greater than every key with this prefix.
+std::string prefix_end(const std::string& prefix);
+
+}  // namespace pgvigil::dcs

@@ -1,0 +1,87 @@
+// What etcd said of the cluster, and at which revision. A value: taken once, never changing under the reader.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "model/ids.h"
+#include "model/lsn.h"
+#include "model/member.h"
+#include "model/settings.h"
+
+namespace pgvigil {
+
+struct LeaderKey {
+  MemberName name;
+  Term term;                // create revision
+  Revision mod_revision;
+  LeaseId lease;
+};
+
+struct ClusterStatus {  // the `status` key
+  Lsn optime;           // the leader's position when it wrote this
+  std::map<std::string, Lsn> slots;
+  std::vector<std::string> retain_slots;
+  friend bool operator==(const ClusterStatus&, const ClusterStatus&) = default;
+};
+
+struct FailoverRequest {      // the `failover` key
+  MemberName leader;          // set: a switchover away from this leader; empty: a failover
+  MemberName candidate;       // may be empty
+  std::optional<WallTime> scheduled_at;
+  std::string scheduled_text; // as written
+  Revision mod_revision;
+  [[nodiscard]] bool is_switchover() const { return !leader.empty(); }
+};
+
+struct SyncKey {            // the `sync` key
+  MemberName leader;        // empty: null
+  std::uint32_t quorum = 0;
+  std::vector<MemberName> standbys;
+  Revision mod_revision;    // 0: the key does not exist
+};
+
+struct HistoryEntry {
+  Timeline timeline;
+  Lsn switch_point;
+  std::string reason, timestamp, new_leader;  // the last two may be empty
+};
+
+struct ClusterView {
+  Revision revision;                      // of the read this view was made from
+  std::optional<std::string> initialize;  // absent; "" while somebody bootstraps; else the system identifier
+  Revision initialize_revision;
+  std::optional<LeaderKey> leader;
+  std::vector<Member> members;            // sorted by name
+  std::optional<std::string> config;      // JSON text
+  Revision config_revision;
+  ClusterStatus status;
+  Revision status_revision;
+  std::optional<FailoverRequest> failover;
+  SyncKey sync;
+  std::vector<HistoryEntry> history;
+  std::optional<std::string> history_text;  // as stored; absent: no key
+  std::map<std::string, std::string> failsafe;  // member -> api_url
+  bool failsafe_present = false;
+  ClusterSettings settings;               // from config, or the last good one
+
+  [[nodiscard]] const Member* member(const MemberName& name) const {
+    const auto found =
+        std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });
+    return found == members.end() ? nullptr : &*found;
+  }
+  [[nodiscard]] bool led_by(const MemberName& name) const { return leader && leader->name == name; }
+  [[nodiscard]] const Member* leader_member() const { return leader ? member(leader->name) : nullptr; }
+  // The timeline that the cluster is known to be on: the last history entry's + 1; unknown without a history key.
+  [[nodiscard]] Timeline timeline() const {
+    if (!history_text) return Timeline();
+    return history.empty() ? Timeline(1) : Timeline(history.back().timeline.value() + 1);
+  }
+};
+
+}  // namespace pgvigil
