@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ struct AgentStatus {
   std::string raw_tags;                     // JSON object text of the effective tags, or empty
   std::optional<RestartRequest> scheduled_restart;
   Decision last_decision;
+  std::map<std::string, std::uint64_t> decisions;  // since the agent's start, by rule
   std::optional<bool> guard_armed;
 };
 
