@@ -48,11 +48,11 @@ struct Setting {
   Kind kind = Kind::Text;
   Origin origin = Origin::Local;
   Reload reload = Reload::Live;
-  std::string_view fallback;  // as it would be written; empty: none
-  std::string_view doc;       // one sentence
+  std::string_view fallback = {};  // as it would be written; empty: none
+  std::string_view doc = {};  // one sentence
   std::int64_t min = std::numeric_limits<std::int64_t>::min();  // seconds, bytes or plain, by kind
   std::int64_t max = std::numeric_limits<std::int64_t>::max();
-  std::string_view choices;
+  std::string_view choices = {};
   bool own = false;           // pgvigil's own: Patroni ignores it
 };
 
