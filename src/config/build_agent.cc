@@ -277,9 +277,7 @@ void build_agent(const Value& root, const Environment& environment, AgentConfig&
   check_names(config, root, problems);
   const Value shared = shared_part(root.find("postgresql"));
   config.local_postgresql = to_json(shared);
-  Problems ignored;  // the dynamic parameters are not known yet
-  build_shared_postgres(merge_postgresql(Value::map(), shared), nullptr, config.scope, config.postgresql, ignored);
-  for (Problem& problem : ignored) problems.push_back(std::move(problem));
+  build_shared_postgres(shared, nullptr, config.scope, config.postgresql, problems);
 }
 
 }  // namespace pgvigil::config

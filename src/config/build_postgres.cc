@@ -31,27 +31,29 @@ std::map<std::string, std::string> parameters_of(const Reader& reader, std::stri
 }
 
 std::map<std::string, std::string> recovery_settings(const Reader& reader, Problems& problems) {
-  std::map<std::string, std::string> result = reader.map("postgresql.recovery_conf");
-  for (auto each = result.begin(); each != result.end();) {
-    const std::string& name = each->first;
-    if (name.starts_with("recovery_target") || name == "primary_conninfo" || name == "primary_slot_name" ||
-        name == "standby_mode") {
-      problems.push_back({Severity::Warning, {}, "postgresql.recovery_conf." + name, "", "the agent sets it itself",
-                          "it is ignored"});
-      each = result.erase(each);
-    } else {
-      ++each;
+  const Value* given = reader.usable("postgresql.recovery_conf");
+  if (given == nullptr) return {};
+  std::map<std::string, std::string> result = text_map(*given);
+  for (const Value::Entry& entry : given->entries) {
+    const std::string& name = entry.key;
+    if (!name.starts_with("recovery_target") && name != "primary_conninfo" && name != "primary_slot_name" &&
+        name != "standby_mode") {
+      continue;
     }
+    problems.push_back({Severity::Warning, entry.where, "postgresql.recovery_conf." + name, "",
+                        "the agent sets it itself", "it is ignored"});
+    result.erase(name);
   }
   return result;
 }
 
-void warn_unknown_names(const std::map<std::string, std::string>& given, const std::string& path,
-                        const std::vector<std::string>& known, Problems& problems) {
-  for (const auto& each : given) {
-    if (std::find(known.begin(), known.end(), each.first) != known.end()) continue;
-    const auto near = nearest_match(each.first, known);
-    problems.push_back({Severity::Warning, {}, path + "." + each.first, "", "unknown key",
+void warn_unknown_names(const Value* given, const std::string& path, const std::vector<std::string>& known,
+                        Problems& problems) {
+  if (given == nullptr) return;
+  for (const Value::Entry& entry : given->entries) {
+    if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
+    const auto near = nearest_match(entry.key, known);
+    problems.push_back({Severity::Warning, entry.where, path + "." + entry.key, "", "unknown key",
                         near ? fmt::format("did you mean \"{}\"?", *near) : "it is ignored"});
   }
 }
@@ -105,7 +107,7 @@ void build_shared_postgres(const Value& merged, const Value* dynamic_parameters,
   const Reader reader(root, true);
   config.bin_dir = reader.text("postgresql.bin_dir");
   config.bin_name = reader.map("postgresql.bin_name");
-  warn_unknown_names(config.bin_name, "postgresql.bin_name",
+  warn_unknown_names(reader.usable("postgresql.bin_name"), "postgresql.bin_name",
                      {"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready", "pg_rewind"}, problems);
   config.database = reader.text("postgresql.database");
   config.parameters = parameters_of(reader, "postgresql.parameters");
@@ -132,7 +134,7 @@ void build_shared_postgres(const Value& merged, const Value* dynamic_parameters,
                     "restore-target-wal", "config-file", "no-ensure-shutdown", "version", "help"},
                    problems);
   config.callbacks = reader.map("postgresql.callbacks");
-  warn_unknown_names(config.callbacks, "postgresql.callbacks",
+  warn_unknown_names(reader.usable("postgresql.callbacks"), "postgresql.callbacks",
                      {"on_start", "on_stop", "on_restart", "on_reload", "on_role_change"}, problems);
   config.pre_promote = reader.text("postgresql.pre_promote");
   config.before_stop = reader.text("postgresql.before_stop");
