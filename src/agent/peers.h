@@ -1,29 +1,16 @@
 // The port to the other members' REST APIs. Implemented by api/peer_client.h and by the simulator.
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "model/ids.h"
-#include "model/lsn.h"
-#include "model/member.h"
+#include "model/peer_report.h"
 
 namespace pgvigil::agent {
 
-struct PeerReport {           // the parts of GET <api_url> that a race reads
-  MemberName name;
-  bool running_as_primary = false;  // xlog.location present, or role primary/master
-  Role role = Role::Uninitialized;
-  std::string state;
-  Lsn wal_end;                // max(received, replayed), or location of a primary
-  Timeline timeline;
-  Tags tags;
-  bool watchdog_failed = false;
-  SystemId system_id;
-};
+using pgvigil::PeerReport;
 
 class Peers {
  public:

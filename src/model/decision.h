@@ -34,6 +34,7 @@ enum class Action : std::uint8_t {
   DemoteNow,          // the lease is lost or unproven: stop immediately, do not touch the key
   DemoteRelease,      // stop immediately, then release the key, which is still ours
   DemoteOffline,      // etcd is away: stop within what is left of the lease, come back as a replica
+  DemoteCluster,      // this became a standby cluster: stop, keep the key, come back as standby leader
   ClearFailover,      // the failover request is void
   Stop,               // PostgreSQL must not run (no data directory, paused and dead, ...)
   Exit,               // the agent must end; see reason

@@ -32,6 +32,9 @@ struct RunAs {
   std::optional<Upstream> upstream;   // standby only; empty: streams from nobody
   std::optional<std::string> synchronous_standby_names;  // nullopt: the user's configured value
   std::string restore_command, archive_cleanup_command, recovery_min_apply_delay;  // standby clusters only
+  // start() only. Runs once the process of the new postmaster exists and before it executes PostgreSQL, with its pid.
+  // An error ends that process and the start. So a primary never runs for an instant without its guard.
+  std::function<Result<void>(std::int64_t postmaster_pid)> before_exec;
 };
 
 enum class StopMode : std::uint8_t { Fast, Immediate };
