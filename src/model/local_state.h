@@ -48,6 +48,7 @@ struct LocalState {
   Role role = Role::Uninitialized;  // what this agent last made of it; survives a server that does not answer
   Operation operation = Operation::None;
   WallTime wall{};                  // for schedules only
+  TimePoint started;                // when this agent was started
   bool first_step = false;          // nothing has been decided since this agent was started
 
   // --- the session lease ---

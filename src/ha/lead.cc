@@ -1,0 +1,43 @@
+// This member holds the leader key, and PostgreSQL runs.
+#include "ha/situation.h"
+#include "ha/step_down.h"
+
+namespace pgvigil::ha {
+
+Decision lead(const Situation& at) {
+  if (!at.attached()) {
+    if (!at.self.lease.known()) return answer(Action::None, "wait_lease", "waiting for a lease");
+    return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+  }
+  if (at.instance.postmaster == PostmasterState::Unresponsive) {
+    return answer(Action::None, "unresponsive", "PostgreSQL runs and does not answer in time; the lease is kept");
+  }
+  const bool primary = at.may_write();
+  if (at.self.watchdog_required && at.self.watchdog_failed) {
+    return primary ? with_rewind_check(answer(Action::DemoteRelease, "watchdog", "the watchdog is required and unusable"))
+                   : answer(Action::ReleaseLeader, "watchdog", "the watchdog is required and unusable");
+  }
+  if (at.standby_cluster()) {
+    if (primary) {
+      return answer(Action::DemoteCluster, "standby_cluster", "the cluster has become the standby of another cluster");
+    }
+    if (auto request = step_down(at)) return *request;
+    return answer(Action::KeepLeading, "standby_leader", "leading the standby cluster");
+  }
+  if (primary) {
+    if (auto request = step_down(at)) return *request;
+    return answer(Action::KeepLeading, "leader", "leading, the lease is proven");
+  }
+  if (at.self.no_race_until && at.now < *at.self.no_race_until) {
+    return answer(Action::ReleaseLeader, "promotion_failed", "the promotion failed: leaving the lead to another member");
+  }
+  if (!at.lease_proven()) {
+    return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the promotion");
+  }
+  if (at.self.role == Role::Promoted) {
+    return answer(Action::None, "promoting", "promotion was ordered; recovery has not ended yet");
+  }
+  return answer(Action::Promote, "promote", "this member holds the leader key: promoting PostgreSQL");
+}
+
+}  // namespace pgvigil::ha

@@ -1,0 +1,99 @@
+// The inputs of a decision with the questions that many rules ask of them. Inside ha/ only.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "model/cluster_view.h"
+#include "model/decision.h"
+#include "model/local_state.h"
+
+namespace pgvigil::ha {
+
+using Answer = std::optional<Decision>;  // empty: this rule does not apply, ask the next one
+
+inline Decision answer(Action action, std::string_view rule, std::string reason, MemberName target = {}) {
+  return {action, rule, std::move(reason), std::move(target), false};
+}
+inline Decision with_rewind_check(Decision decision) {
+  decision.rewind_check_due = true;
+  return decision;
+}
+
+class Situation {
+ public:
+  Situation(const ClusterView& view_in, const LocalState& self_in, TimePoint now_in)
+      : view(view_in), self(self_in), instance(self_in.instance), settings(view_in.settings), now(now_in) {}
+
+  const ClusterView& view;
+  const LocalState& self;
+  const Instance& instance;
+  const ClusterSettings& settings;
+  const TimePoint now;
+
+  [[nodiscard]] bool known() const { return view.revision.value() != 0; }  // etcd was read at least once
+  [[nodiscard]] bool locked() const { return view.leader.has_value(); }
+  [[nodiscard]] bool own_lock() const { return view.led_by(self.name); }
+  [[nodiscard]] bool attached() const { return own_lock() && self.lease.known() && view.leader->lease == self.lease; }
+  [[nodiscard]] bool paused() const { return settings.pause; }
+  [[nodiscard]] bool standby_cluster() const { return settings.standby_cluster.has_value(); }
+
+  [[nodiscard]] bool running() const { return instance.postmaster == PostmasterState::Running; }
+  [[nodiscard]] bool stopped() const { return instance.postmaster == PostmasterState::Stopped; }
+  [[nodiscard]] bool standby() const { return running() && instance.in_recovery; }
+  // Whether this server accepts writes or may do so without another order of ours. A server that does not answer is
+  // what it was; one that starts without standby.signal becomes a primary by itself.
+  [[nodiscard]] bool may_write() const {
+    switch (instance.postmaster) {
+      case PostmasterState::Running: return !instance.in_recovery;
+      case PostmasterState::Starting: return !instance.standby_configured;
+      case PostmasterState::Unresponsive: return self.role == Role::Leader || self.role == Role::Promoted;
+      case PostmasterState::Stopped: return false;
+    }
+    return false;
+  }
+  [[nodiscard]] bool is_me(const MemberName& name) const { return name == self.name; }
+  [[nodiscard]] const PeerReport* report_of(const MemberName& name) const {
+    for (const auto& peer : self.peers) {
+      if (peer.name == name && peer.report) return &*peer.report;
+    }
+    return nullptr;
+  }
+  // Time that a fast stop of a leader without proof needs before the guard's deadline.
+  [[nodiscard]] Duration stop_budget() const { return settings.ttl / 6; }
+  [[nodiscard]] bool lease_proven() const { return self.leader_until && now < *self.leader_until; }
+  // Synchronous replication is in force: the `sync` key names who may lead.
+  [[nodiscard]] bool sync_active() const {
+    return settings.synchronous_mode != SyncMode::Off && !standby_cluster() && !view.sync.leader.empty();
+  }
+  [[nodiscard]] bool in_sync_key(const MemberName& name) const {
+    return view.sync.leader == name ||
+           std::find(view.sync.standbys.begin(), view.sync.standbys.end(), name) != view.sync.standbys.end();
+  }
+};
+
+// The rule tables, each in its own file.
+Answer while_busy(const Situation& at);        // an operation is under way
+Answer lease_at_risk(const Situation& at);     // a server that may write without proof of its lease
+Decision while_paused(const Situation& at);
+Decision create(const Situation& at);          // no data directory
+Answer foreign_data(const Situation& at);      // the directory and the cluster do not belong together
+Decision recover(const Situation& at);         // no postmaster
+Answer starting(const Situation& at);          // a postmaster that does not accept connections yet
+Decision race(const Situation& at);            // nobody holds the leader key
+Decision lead(const Situation& at);            // we hold it
+Decision follow(const Situation& at);          // somebody else does
+
+// How a member that is behind a later timeline relates to the known history.
+enum class Ancestry : std::uint8_t {
+  Unknown,   // a timeline or the history is not known
+  Current,   // on the cluster's timeline or a later one
+  Ancestor,  // on an earlier timeline and not past the point where it was left
+  Diverged,  // holds WAL of an earlier timeline that the cluster has left behind
+};
+Ancestry ancestry(const ClusterView& view, Timeline timeline, Lsn position);
+
+}  // namespace pgvigil::ha
