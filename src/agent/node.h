@@ -26,6 +26,9 @@ class Node {
   [[nodiscard]] virtual std::string version() const = 0;        // as published for Patroni peers: dotted integers
   [[nodiscard]] virtual bool may_bootstrap() const = 0;         // there is a bootstrap section
   [[nodiscard]] virtual std::string bootstrap_config() const = 0;  // JSON for the `config` key of a new cluster
+  [[nodiscard]] virtual bool clones_without_leader() const { return false; }  // some create_replica_method has no_leader
+  // The `standby_cluster` section of a cluster that is still to be created.
+  [[nodiscard]] virtual std::optional<StandbyCluster> bootstrap_standby_cluster() const { return std::nullopt; }
   [[nodiscard]] virtual std::string cached_config() const = 0;  // the last dynamic configuration seen, or empty
   // Adopts a new dynamic configuration (JSON text). Returns whether anything that PostgreSQL sees has changed, so that
   // a reload is due. Error: unusable; the last good one stays in force.

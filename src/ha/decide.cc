@@ -93,4 +93,17 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
   return next;
 }
 
+std::vector<MemberName> takeover_candidates(const ClusterView& view, const LocalState& self, TimePoint now,
+                                            const MemberName& asked_for, bool any_state) {
+  std::vector<MemberName> names;
+  for (auto& candidate : candidates(Situation(view, self, now), asked_for, any_state)) {
+    if (candidate.obstacle.empty()) names.push_back(std::move(candidate.name));
+  }
+  return names;
+}
+
+TimePoint deadline_of(TimePoint proven_until, Duration ttl) {
+  return proven_until - std::max<Duration>(ttl / 10, std::chrono::milliseconds(500));
+}
+
 }  // namespace pgvigil::ha

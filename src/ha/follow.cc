@@ -12,6 +12,7 @@ bool streams_the_leaders_timeline(const Situation& at, const Member& leader) {
 
 Answer repair(const Situation& at) {
   if (!at.running() || at.paused()) return std::nullopt;
+  if (at.self.retry_at && at.now < *at.self.retry_at) return std::nullopt;
   const auto* leader = at.view.leader_member();
   if (leader == nullptr) return std::nullopt;
   const bool removable = at.settings.remove_data_directory_on_diverged_timelines && !at.standby_cluster();

@@ -1,0 +1,138 @@
+// The loop: gather, decide, execute, publish; then sleep until something happens.
+#include "agent/agent.h"
+
+#include <algorithm>
+
+#include "agent/impl.h"
+
+namespace pgvigil::agent {
+namespace {
+
+// How long shutting down may take beyond the stop of PostgreSQL itself.
+constexpr Duration kShutdownGrace = std::chrono::seconds(5);
+
+}  // namespace
+
+Agent::Impl::Impl(Ports ports, Options options_in)
+    : p(ports),
+      options(std::move(options_in)),
+      log(ports.log.in_room("agent")),
+      wake_(p.clock),
+      lease_wake_(p.clock),
+      operation_done_(p.clock),
+      tasks_(p.clock),
+      no_view_(std::make_shared<ClusterView>()),
+      status_(std::make_shared<AgentStatus>()) {
+  if (!options.decide) options.decide = ha::decide;
+}
+
+ViewPtr Agent::Impl::view() const {
+  auto current = p.store.view();
+  return current ? current : no_view_;
+}
+
+Task<int> Agent::Impl::run() {
+  started_ = now();
+  // A guard that outlived an earlier agent knows the deadline of the primary that this agent may be about to adopt.
+  if (const auto guard = p.guard.status(); guard && guard->postmaster_pid != 0) {
+    guarded_pid_ = guard->postmaster_pid;
+    held_until_ = guard->deadline;
+    log.info("adopting the guard of postmaster {} with {:.1f} s left", guard->postmaster_pid,
+             seconds_of(guard->deadline - now()));
+  }
+  p.postgres.on_exit([this](bool expected) {
+    if (!expected) {
+      crashed_ = true;
+      log.warning("PostgreSQL has ended without an order");
+    }
+    if (!stopped_since_) stopped_since_ = now();
+    wake();
+  });
+  p.store.on_change([this](const std::vector<std::string>& keys) {
+    const bool only_own = std::all_of(keys.begin(), keys.end(), [this](const std::string& key) {
+      return key == "members/" + p.node.name().text() || (key == "status" && attached());
+    });
+    if (!only_own) wake();
+  });
+  p.store.start();
+  tasks_.spawn(keep_lease());
+  while (!exit_code_) {
+    if (stop_requests_ > 0) {
+      co_await shut_down();
+      break;
+    }
+    co_await step();
+    if (!exit_code_) (void)co_await wake_.wait_until(next_step_by_);
+  }
+  stopping_ = true;
+  lease_wake_.notify();
+  p.postgres.cancel_action();
+  const TimePoint patience = now() + kShutdownGrace;
+  if (!co_await tasks_.join(patience)) log.warning("some work had not ended when the agent stopped");
+  p.store.stop();
+  co_return exit_code_.value_or(0);
+}
+
+Task<void> Agent::Impl::step() {
+  co_await adopt_configuration();
+  co_await observe();
+  peers_asked_ = false;
+  if (const auto state = local_state(); ha::needs_peers(*view(), state, now())) co_await ask_peers();
+  const ViewPtr seen = view();
+  const LocalState state = local_state();
+  const TimePoint at = now();
+  Decision decision = options.decide(*seen, state, at);
+  report(decision);
+  next_step_by_ = ha::next_look(*seen, state, decision, at);
+  if (scheduled_restart_ && scheduled_restart_->schedule) {
+    const auto left = *scheduled_restart_->schedule - p.clock.wall();
+    if (left > std::chrono::microseconds::zero()) next_step_by_ = std::min(next_step_by_, at + left);
+  }
+  first_step_ = false;
+  co_await execute(decision);
+  co_await scheduled_restart_due();
+  co_await publish_member();
+  publish_status();
+}
+
+void Agent::Impl::request_stop() {
+  ++stop_requests_;
+  if (stop_requests_ > 1) p.postgres.cancel_action();
+  wake();
+}
+
+Task<void> Agent::Impl::shut_down() {
+  log.info("stopping: {}", settings().pause ? "PostgreSQL goes on, the cluster is paused" : "PostgreSQL stops too");
+  p.postgres.cancel_action();
+  const TimePoint patience = now() + kShutdownGrace;
+  while (operation_ != Operation::None && now() < patience) {
+    if (!co_await operation_done_.wait_until(patience)) break;
+  }
+  if (settings().pause) {
+    // The guard stays armed while this member leads: what proves the lease ends with this agent.
+    co_return;
+  }
+  co_await observe();
+  if (attached() && instance_.running_as_primary()) {
+    co_await stop_as_leader();
+  } else if (instance_.postmaster != PostmasterState::Stopped) {
+    const TimePoint deadline = now() + std::chrono::seconds(60);
+    auto stopped = co_await p.postgres.stop(postgres::StopMode::Fast, deadline, nullptr);
+    if (!stopped) log.error("{}", stopped.error().message());
+    if (attached()) co_await release_leader("stopped");
+  }
+  disarm_guard();
+  co_await observe();
+  p.postgres.run_callback("on_stop", std::string(to_string(role_)));
+  co_await publish_member();
+  publish_status();
+}
+
+Agent::Agent(Ports ports, Options options) : impl_(std::make_unique<Impl>(ports, std::move(options))) {}
+Agent::~Agent() = default;
+Task<int> Agent::run() { return impl_->run(); }
+void Agent::request_stop() { impl_->request_stop(); }
+std::shared_ptr<const AgentStatus> Agent::status() const { return impl_->status_; }
+Clock& Agent::clock() { return impl_->p.clock; }
+
+}  // namespace pgvigil::agent

@@ -1,0 +1,202 @@
+// What is kept up while nothing changes: a leader's status, history and slots, a replica's slots.
+#include <algorithm>
+
+#include "agent/impl.h"
+#include "dcs/member_json.h"
+#include "model/slot_name.h"
+
+namespace pgvigil::agent {
+
+Task<void> Agent::Impl::lead() {
+  no_race_until_.reset();
+  initialize_is_mine_ = false;
+  if (instance_.in_recovery) {  // of a standby cluster
+    set_role(Role::StandbyLeader);
+    MemberName remote;
+    auto run = as_standby(remote);
+    if (!running_as_ || running_as_->upstream != run.upstream) {
+      running_as_ = run;
+      const TimePoint deadline = now() + settings().retry_timeout;
+      auto changed = co_await p.postgres.reconfigure(std::move(run), deadline);
+      if (!changed) running_as_.reset();
+    }
+  } else {
+    set_role(Role::Leader);
+    rewind_ = RewindStage::Settled;
+    if (guarded_pid_ != instance_.postmaster_pid && !settings().pause) (void)arm_guard(instance_.postmaster_pid);
+  }
+  co_await write_missing_config();
+  co_await write_history();
+  const bool due = now() >= duties_at_;
+  note_member_slots();
+  if (due) {
+    duties_at_ = now() + settings().loop_wait;
+    co_await write_status();
+  }
+  co_await sync_slots();
+}
+
+Task<void> Agent::Impl::write_missing_config() {
+  if (view()->config) co_return;
+  std::string json = p.node.cached_config();
+  if (json.empty()) json = p.node.bootstrap_config();
+  if (json.empty()) co_return;
+  log.warning("the config key is missing: writing the last known dynamic configuration");
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.write_config(std::move(json), Revision(), deadline);
+  if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);
+}
+
+ClusterStatus Agent::Impl::status_value() const {
+  ClusterStatus status;
+  const ViewPtr seen = view();
+  status.optime = std::max(instance_.wal_end(), instance_.flushed);
+  if (!status.optime.known()) status.optime = seen->status.optime;
+  const std::string mine = slot_name_of(p.node.name());
+  for (const auto& slot : instance_.slots) {
+    const Lsn position = slot.logical ? slot.confirmed_flush : slot.restart;
+    if (!slot.temporary && position.known()) status.slots[slot.name] = position;
+  }
+  if (instance_.slots.empty()) status.slots = seen->status.slots;
+  if (seen->settings.member_slots_ttl > Duration::zero()) status.slots[mine] = status.optime;
+  const auto permanent = p.node.permanent_physical_slots();
+  for (const auto& [name, at] : member_slots_) {
+    if (permanent.count(name) == 0 && name != mine) status.retain_slots.push_back(name);
+  }
+  return status;
+}
+
+Task<void> Agent::Impl::write_status() {
+  auto status = status_value();
+  if (!status.optime.known() || status == view()->status) co_return;
+  const TimePoint deadline = dcs_deadline();
+  (void)co_await p.store.write_status(std::move(status), deadline);
+}
+
+// The history key lists how each earlier timeline was left. It is written once for each promotion.
+Task<void> Agent::Impl::write_history() {
+  const Timeline timeline = instance_.timeline;
+  if (instance_.in_recovery || !timeline.known() || history_checked_ == timeline) co_return;
+  const ViewPtr seen = view();
+  if (timeline == Timeline(1)) {
+    history_checked_ = timeline;
+    if (seen->history_text && seen->history.empty()) co_return;
+    std::string none = "[]";
+    const TimePoint deadline = dcs_deadline();
+    auto reply = co_await p.store.write_history(std::move(none), deadline);
+    if (reply.outcome != dcs::WriteOutcome::Applied) history_checked_ = Timeline();
+    co_return;
+  }
+  const Timeline previous(timeline.value() - 1);
+  if (!seen->history.empty() && seen->history.back().timeline == previous &&
+      !seen->history.back().new_leader.empty()) {
+    history_checked_ = timeline;
+    co_return;
+  }
+  const TimePoint look = now() + std::chrono::seconds(3);
+  auto lines = co_await p.postgres.local_history(timeline, look);
+  if (!lines) {
+    log.warning("{}", lines.error().message());
+    co_return;
+  }
+  std::vector<HistoryEntry> entries;
+  for (const auto& line : *lines) {
+    HistoryEntry entry{line.timeline, line.switch_point, line.reason, {}, {}};
+    for (const auto& old : seen->history) {
+      if (old.timeline == line.timeline && old.switch_point == line.switch_point) {
+        entry.timestamp = old.timestamp;
+        entry.new_leader = old.new_leader;
+      }
+    }
+    entries.push_back(std::move(entry));
+  }
+  if (entries.empty()) co_return;
+  if (entries.back().new_leader.empty()) {
+    entries.back().timestamp = iso8601(p.clock.wall());
+    entries.back().new_leader = p.node.name().text();
+  }
+  const std::size_t keep = seen->settings.max_timelines_history;
+  if (keep > 0 && entries.size() > keep) {
+    entries.erase(entries.begin(), entries.end() - static_cast<std::ptrdiff_t>(keep));
+  }
+  std::string json = dcs::history_to_json(entries);
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.write_history(std::move(json), deadline);
+  if (reply.outcome == dcs::WriteOutcome::Applied) history_checked_ = timeline;
+}
+
+// Slots of members that have left are kept for member_slots_ttl, so that a short absence costs no new copy.
+void Agent::Impl::note_member_slots() {
+  const ViewPtr seen = view();
+  const TimePoint at = now();
+  for (const auto& name : seen->status.retain_slots) member_slots_.try_emplace(name, at);
+  for (const auto& member : seen->members) {
+    if (member.name != p.node.name()) member_slots_[slot_name_of(member.name)] = at;
+  }
+  const Duration ttl = seen->settings.member_slots_ttl;
+  std::erase_if(member_slots_, [at, ttl](const auto& entry) { return at - entry.second > ttl; });
+}
+
+postgres::Postgres::SlotPlan Agent::Impl::slot_plan() {
+  postgres::Postgres::SlotPlan plan;
+  const ViewPtr seen = view();
+  const auto& s = seen->settings;
+  const MemberName me = p.node.name();
+  const Tags mine = p.node.tags();
+  const bool leads = seen->led_by(me);
+  const bool keep_all = s.member_slots_ttl > Duration::zero();
+  std::set<std::string> wanted;
+  if (s.use_slots) {
+    for (const auto& member : seen->members) {
+      if (member.name == me) continue;
+      const bool from_me = member.tags.replicatefrom == me.text();
+      const bool from_leader = member.tags.replicatefrom.empty() || from_me ||
+                               seen->member(MemberName(member.tags.replicatefrom)) == nullptr;
+      const bool streams_here = !member.tags.nostream && (leads ? from_leader : (from_me && !seen->led_by(member.name)));
+      if (streams_here || (keep_all && (leads || !mine.nofailover))) wanted.insert(slot_name_of(member.name));
+    }
+    if (leads && keep_all) {
+      for (const auto& [name, at] : member_slots_) wanted.insert(name);
+    } else if (keep_all && !mine.nofailover) {
+      wanted.insert(seen->status.retain_slots.begin(), seen->status.retain_slots.end());
+    }
+  }
+  if (leads || !mine.nofailover) {
+    for (const auto& [name, here] : p.node.permanent_physical_slots()) {
+      if (here) wanted.insert(name);
+    }
+  }
+  wanted.erase(slot_name_of(me));
+  plan.physical.assign(wanted.begin(), wanted.end());
+  if (!leads) {
+    for (const auto& [name, position] : seen->status.slots) {
+      if (wanted.count(name) > 0) plan.advance[name] = position;
+    }
+  }
+  plan.drop_others = !s.pause;
+  return plan;
+}
+
+Task<void> Agent::Impl::sync_slots() {
+  if (instance_.postmaster != PostmasterState::Running) co_return;
+  auto plan = slot_plan();
+  // The observation already lists the slots: nothing is asked of the server while they are as they should be.
+  const auto exists = [this](const std::string& name) {
+    return std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) { return s.name == name; });
+  };
+  const bool missing = !std::all_of(plan.physical.begin(), plan.physical.end(), exists);
+  const bool surplus = plan.drop_others && std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) {
+    return !s.temporary && !s.active &&
+           std::find(plan.physical.begin(), plan.physical.end(), s.name) == plan.physical.end();
+  });
+  const bool behind = std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) {
+    const auto to = plan.advance.find(s.name);
+    return to != plan.advance.end() && !s.active && s.restart < to->second;
+  });
+  if (!missing && !surplus && !behind) co_return;
+  const TimePoint deadline = now() + std::chrono::seconds(3);
+  auto done = co_await p.postgres.sync_slots(std::move(plan), deadline);
+  if (!done) log.warning("{}", done.error().message());
+}
+
+}  // namespace pgvigil::agent

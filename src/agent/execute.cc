@@ -1,0 +1,211 @@
+// Carries one decision out. What takes long goes into the background; what etcd has to compare is awaited.
+#include <algorithm>
+
+#include "agent/impl.h"
+#include "dcs/member_json.h"
+
+namespace pgvigil::agent {
+namespace {
+
+constexpr Duration kBackoffFirst = std::chrono::milliseconds(500);
+constexpr Duration kBackoffLast = std::chrono::seconds(10);
+
+}  // namespace
+
+void Agent::Impl::begin(Operation operation, Task<void> work) {
+  PGV_ASSERT(operation_ == Operation::None);
+  operation_ = operation;
+  progress_.clear();
+  publish_status();
+  tasks_.spawn(std::move(work), [this] {
+    operation_ = Operation::None;
+    progress_.clear();
+    operation_done_.notify();
+    wake();
+  });
+}
+
+void Agent::Impl::back_off(const Error& why) {
+  log.error("{}", why.message());
+  backoff_ = backoff_ == Duration::zero() ? kBackoffFirst : std::min(backoff_ * 2, kBackoffLast);
+  retry_at_ = now() + backoff_;
+}
+
+void Agent::Impl::set_role(Role role) {
+  if (role_ == role) return;
+  log.info("role {} (was {})", to_string(role), to_string(role_));
+  role_ = role;
+  publish_status();
+}
+
+Task<void> Agent::Impl::execute(Decision decision) {
+  if (decision.rewind_check_due) rewind_ = RewindStage::Due;
+  switch (decision.action) {
+    case Action::None: break;
+    case Action::ClaimInitialize: co_await claim_initialize(); break;
+    case Action::Bootstrap: begin(Operation::Bootstrap, bootstrap()); break;
+    case Action::WriteInitialize: co_await write_initialize(); break;
+    case Action::WriteConfig: co_await write_missing_config(); break;
+    case Action::Clone: begin(Operation::Clone, clone(decision.target)); break;
+    case Action::CrashRecover: begin(Operation::CrashRecover, crash_recover()); break;
+    case Action::StartLeader: begin(Operation::StartPrimary, start_primary()); break;
+    case Action::StartReplica: begin(Operation::StartStandby, start_standby(decision.target)); break;
+    case Action::Follow: co_await follow(decision.target); break;
+    case Action::CheckRewind: begin(Operation::CheckRewind, check_rewind(decision.target)); break;
+    case Action::Rewind: begin(Operation::Rewind, rewind(decision.target)); break;
+    case Action::Reclone: begin(Operation::Reinitialize, recreate(false)); break;
+    case Action::AcquireLeader: co_await acquire_leader(); break;
+    case Action::ReattachLeader: co_await reattach_leader(); break;
+    case Action::ReleaseLeader: co_await release_leader(decision.reason); break;
+    case Action::Promote: begin(Operation::Promote, promote()); break;
+    case Action::KeepLeading: co_await lead(); break;
+    case Action::Handover: begin(Operation::Handover, handover(decision.target, decision.reason)); break;
+    case Action::DemoteNow: demote_now(); break;
+    case Action::DemoteRelease: begin(Operation::Demote, demote_release()); break;
+    case Action::DemoteOffline: begin(Operation::Demote, demote_offline()); break;
+    case Action::DemoteCluster: begin(Operation::Demote, demote_cluster()); break;
+    case Action::ClearFailover: co_await clear_failover(); break;
+    case Action::Stop: break;
+    case Action::Exit:
+      log.error("{}", decision.reason);
+      exit_code_ = 1;
+      break;
+  }
+}
+
+Task<void> Agent::Impl::acquire_leader() {
+  const TimePoint deadline = dcs_deadline();
+  auto lease = co_await p.store.ensure_lease(deadline);
+  if (!lease) {
+    log.warning("cannot take the leader key: {}", lease.error().message());
+    co_return;
+  }
+  auto reply = co_await p.store.acquire_leader(deadline);
+  if (reply.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
+  if (reply.outcome == dcs::WriteOutcome::Refused) {
+    log.info("another member was quicker to take the leader key");
+    rewind_ = RewindStage::Due;
+    (void)co_await p.store.refresh(deadline);
+  }
+  if (reply.outcome == dcs::WriteOutcome::Applied && !attached()) (void)co_await p.store.refresh(deadline);
+  if (!attached()) co_return;
+  log.info("took the leader key");
+  held_until_ = leader_until();
+  if (instance_.running_as_primary()) (void)arm_guard(instance_.postmaster_pid);
+  if (view()->failover) co_await clear_failover();
+  wake();
+}
+
+Task<void> Agent::Impl::reattach_leader() {
+  const TimePoint deadline = dcs_deadline();
+  auto lease = co_await p.store.ensure_lease(deadline);
+  if (!lease) co_return;
+  auto reply = co_await p.store.reattach_leader(deadline);
+  if (reply.outcome != dcs::WriteOutcome::Applied || !attached()) (void)co_await p.store.refresh(deadline);
+  if (attached()) {
+    log.info("the leader key is bound to this agent's lease again");
+    if (guarded_pid_ != 0) (void)arm_guard(guarded_pid_);
+    lease_confirmed();
+  } else if (reply.outcome == dcs::WriteOutcome::Refused) {
+    log.warning("the leader key could not be bound to this agent's lease: it has changed");
+  }
+  wake();
+}
+
+Task<void> Agent::Impl::release_leader(std::string reason) {
+  // A primary that still runs must never be without the key: whoever comes here has stopped it or never promoted it.
+  if (instance_.running_as_primary() && !settings().pause) co_return;
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.release_leader(std::nullopt, deadline);
+  if (reply.outcome == dcs::WriteOutcome::Applied) {
+    log.info("gave the leader key up: {}", reason);
+    no_race_until_ = now() + settings().ttl;
+    if (role_ == Role::Leader) {
+      set_role(Role::Demoted);
+      p.postgres.run_callback("on_role_change", "demoted");
+    }
+  }
+  (void)co_await p.store.refresh(deadline);
+  wake();
+}
+
+Task<void> Agent::Impl::clear_failover() {
+  const ViewPtr seen = view();
+  if (!seen->failover) co_return;
+  const TimePoint deadline = dcs_deadline();
+  std::string none = "{}";
+  auto reply = co_await p.store.write_failover(std::move(none), seen->failover->mod_revision, deadline);
+  if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);
+}
+
+Task<void> Agent::Impl::claim_initialize() {
+  const TimePoint deadline = dcs_deadline();
+  auto lease = co_await p.store.ensure_lease(deadline);
+  if (!lease) co_return;
+  auto reply = co_await p.store.claim_initialize(deadline);
+  (void)co_await p.store.refresh(deadline);
+  const ViewPtr seen = view();
+  const bool empty = seen->initialize && seen->initialize->empty();
+  // After a reply that was lost, etcd itself says whose claim it is.
+  initialize_is_mine_ = empty && (reply.outcome == dcs::WriteOutcome::Applied ||
+                                  p.store.bootstrapper() == p.node.name());
+  wake();
+}
+
+Task<void> Agent::Impl::write_initialize() {
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.write_initialize(instance_.system_id, deadline);
+  if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);
+  wake();
+}
+
+// The lease is gone or cannot be proven: nothing may be acknowledged from here on.
+void Agent::Impl::demote_now() {
+  p.postgres.kill_now();
+  p.postgres.cancel_action();
+  running_as_.reset();
+  if (role_ == Role::Leader || role_ == Role::Promoted || role_ == Role::StandbyLeader) {
+    set_role(Role::Demoted);
+    p.postgres.run_callback("on_role_change", "demoted");
+  }
+  wake();
+}
+
+Task<void> Agent::Impl::follow(MemberName target) {
+  if (role_ == Role::Uninitialized || role_ == Role::Demoted || role_ == Role::Leader ||
+      role_ == Role::StandbyLeader || role_ == Role::Promoted) {
+    set_role(Role::Replica);
+  }
+  auto run = as_standby(target);
+  const bool same = running_as_ && running_as_->standby && running_as_->upstream == run.upstream &&
+                    running_as_->restore_command == run.restore_command;
+  if (!same) {
+    const TimePoint deadline = now() + settings().retry_timeout;
+    postgres::RunAs copy = run;
+    auto changed = co_await p.postgres.reconfigure(std::move(copy), deadline);
+    if (!changed) {
+      if (!reconfigure_failed_) log.warning("{}", changed.error().message());
+      reconfigure_failed_ = true;
+      co_return;
+    }
+    reconfigure_failed_ = false;
+    running_as_ = std::move(run);
+    if (rewind_ == RewindStage::Settled) rewind_ = RewindStage::Due;
+    if (*changed) {
+      RestartRequest request;
+      begin(Operation::Restart, restart_server(std::move(request)));
+      co_return;
+    }
+  }
+  const auto* leader = view()->leader_member();
+  if (rewind_ != RewindStage::Settled && leader != nullptr && instance_.replication_state == "streaming" &&
+      instance_.timeline.known() && instance_.timeline == leader->timeline) {
+    rewind_ = RewindStage::Settled;
+  }
+  if (now() >= duties_at_) {
+    duties_at_ = now() + settings().loop_wait;
+    co_await sync_slots();
+  }
+}
+
+}  // namespace pgvigil::agent

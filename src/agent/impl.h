@@ -1,0 +1,186 @@
+// The agent's state and the parts of its work, one file for each: lease, gathering, operations, duties, publishing,
+// commands. Inside agent/ only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "base/task_group.h"
+#include "ha/decide.h"
+
+namespace pgvigil::agent {
+
+using ViewPtr = std::shared_ptr<const ClusterView>;
+
+struct Agent::Impl {
+  Impl(Ports ports, Options options);
+
+  // --- agent.cc: the loop ---
+  Task<int> run();
+  Task<void> step();
+  void request_stop();
+  void wake() { wake_.notify(); }
+  [[nodiscard]] TimePoint now() const { return p.clock.now(); }
+  [[nodiscard]] ViewPtr view() const;  // never null; revision 0 before etcd was read
+  [[nodiscard]] const ClusterSettings& settings() const { return view()->settings; }
+  [[nodiscard]] TimePoint dcs_deadline() const { return now() + settings().retry_timeout; }
+  Task<void> shut_down();
+  Task<void> stop_as_leader();
+
+  // --- lease.cc: the session lease and the guard ---
+  Task<void> keep_lease();
+  void lease_confirmed();
+  [[nodiscard]] bool attached() const;            // the leader key is ours under our lease
+  [[nodiscard]] std::optional<TimePoint> leader_until() const;
+  // The guard watches `pid` until the lease's deadline; false (and one log line) when that cannot be had.
+  bool arm_guard(std::int64_t pid);
+  void disarm_guard();
+
+  // --- gather.cc: what a decision rests on ---
+  Task<void> adopt_configuration();
+  Task<void> observe();
+  Task<void> ask_peers();
+  struct PeerRound;
+  Task<void> ask_one(std::shared_ptr<PeerRound> round, std::size_t place, std::string url, TimePoint deadline);
+  [[nodiscard]] LocalState local_state();
+
+  // --- execute.cc ---
+  Task<void> execute(Decision decision);
+  Task<void> acquire_leader();
+  Task<void> reattach_leader();
+  Task<void> release_leader(std::string reason);
+  Task<void> clear_failover();
+  Task<void> write_initialize();
+  Task<void> claim_initialize();
+  Task<void> follow(MemberName target);
+  void demote_now();
+  void set_role(Role role);
+  void begin(Operation operation, Task<void> work);  // in the background; one at a time
+  void back_off(const Error& why);
+
+  // --- create.cc, start.cc, rewind.cc, promote.cc, handover.cc: the operations ---
+  Task<void> bootstrap();
+  Task<bool> found_cluster();
+  Task<void> clone(MemberName source);
+  Task<void> recreate(bool from_leader);
+  Task<void> start_primary();
+  Task<void> start_standby(MemberName upstream);
+  Task<void> demote_offline();
+  Task<void> demote_release();
+  Task<void> demote_cluster();
+  Task<void> check_rewind(MemberName leader);
+  Task<void> rewind(MemberName leader);
+  Task<void> crash_recover();
+  Task<void> promote();
+  Task<bool> prepare_sync_key();
+  Task<void> checkpoint_after_promotion();
+  Task<void> handover(MemberName target, std::string reason);
+  struct Confirmation;
+  Task<void> confirm(std::shared_ptr<Confirmation> state);
+  Task<bool> give_up_lead(Lsn shutdown_checkpoint);
+  Task<void> restart_server(RestartRequest request);
+
+  [[nodiscard]] std::optional<postgres::Upstream> upstream(const MemberName& target) const;
+  [[nodiscard]] std::optional<postgres::Upstream> remote_upstream() const;
+  [[nodiscard]] postgres::RunAs as_standby(const MemberName& target) const;
+  [[nodiscard]] postgres::RunAs as_primary();
+  [[nodiscard]] postgres::Progress progress_sink();
+
+  // --- duties.cc: what a leader and a replica keep up ---
+  Task<void> lead();
+  Task<void> write_status();
+  Task<void> write_history();
+  Task<void> write_missing_config();
+  Task<void> sync_slots();
+  [[nodiscard]] postgres::Postgres::SlotPlan slot_plan();
+  void note_member_slots();
+  [[nodiscard]] ClusterStatus status_value() const;
+
+  // --- publish.cc ---
+  Task<void> publish_member();
+  [[nodiscard]] Member member_record() const;
+  void publish_status();
+  [[nodiscard]] InstanceState instance_state() const;
+  void report(const Decision& decision);
+
+  // --- commands.cc ---
+  Task<CommandReply> restart(RestartRequest request);
+  [[nodiscard]] std::string restart_refused(const RestartRequest& request) const;
+  Task<CommandReply> reinitialize(bool force, bool from_leader);
+  Task<void> scheduled_restart_due();
+
+  Ports p;
+  Options options;
+  Log log;
+  Signal wake_, lease_wake_, operation_done_;
+  TaskGroup tasks_;
+
+  // The loop.
+  TimePoint started_;
+  bool first_step_ = true;
+  unsigned stop_requests_ = 0;
+  bool stopping_ = false;
+  std::optional<int> exit_code_;
+  TimePoint next_step_by_;
+  Decision last_decision_;
+  std::string last_reported_;
+  std::map<std::string, std::uint64_t> decision_counts_;
+  ViewPtr no_view_;
+  bool reload_due_ = false, local_reload_due_ = false;
+  Revision adopted_config_;
+  std::optional<TimePoint> dcs_silent_since_;
+
+  // The node.
+  Instance instance_;
+  Role role_ = Role::Uninitialized;
+  Operation operation_ = Operation::None;
+  std::string progress_;
+  bool initialize_is_mine_ = false;
+  bool crashed_ = false, start_failed_ = false, crash_recovered_ = false;
+  std::optional<TimePoint> starting_since_, stopped_since_, retry_at_, no_race_until_;
+  Duration backoff_{0};
+  RewindStage rewind_ = RewindStage::Due;
+  std::string rewind_reason_;
+  Timeline leader_timeline_;
+  MemberName former_leader_;
+  bool was_paused_ = false;
+
+  // The race.
+  bool peers_asked_ = false;
+  std::vector<PeerAnswer> peers_;
+  std::vector<Member> last_members_;  // of the last view with a leader
+
+  // Lease and guard.
+  std::optional<TimePoint> held_until_;  // the last deadline that a lease of ours proved while we held the key
+  std::int64_t guarded_pid_ = 0;
+  bool guard_trouble_ = false, watchdog_failed_ = false;
+
+  // Duties.
+  std::optional<postgres::RunAs> running_as_;
+  std::map<std::string, TimePoint> member_slots_;  // last seen
+  TimePoint duties_at_;
+  Timeline history_checked_;
+  bool checkpoint_pending_ = false;
+  bool reconfigure_failed_ = false;
+
+  // Publishing.
+  std::string published_;
+  std::string published_without_position_;
+  LeaseId published_lease_;
+  TimePoint published_at_;
+  std::shared_ptr<const AgentStatus> status_;
+  bool callback_ran_ = false;
+
+  // Commands.
+  std::optional<RestartRequest> scheduled_restart_;
+  std::optional<Result<void>> command_result_;
+};
+
+}  // namespace pgvigil::agent

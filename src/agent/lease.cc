@@ -1,0 +1,105 @@
+// The session lease is kept by a coroutine of its own, so that nothing the loop waits for can delay a renewal. Every
+// confirmed renewal moves the guard's deadline.
+#include <algorithm>
+
+#include "agent/impl.h"
+
+namespace pgvigil::agent {
+namespace {
+
+constexpr Duration kRetryFirst = std::chrono::milliseconds(100);
+constexpr Duration kRetryLast = std::chrono::seconds(1);
+
+}  // namespace
+
+Task<void> Agent::Impl::keep_lease() {
+  Duration retry = kRetryFirst;
+  while (!stopping_) {
+    const ViewPtr seen = view();
+    if (seen->revision.value() == 0) {  // the ttl is not known yet
+      const TimePoint look = now() + kRetryFirst;
+      (void)co_await lease_wake_.wait_until(look);
+      continue;
+    }
+    const auto& s = seen->settings;
+    const Duration interval = std::min<Duration>(s.loop_wait, s.ttl / 3);
+    if (const auto proof = p.store.lease(); proof && proof->ttl == s.ttl && now() < proof->sent_at + interval) {
+      const TimePoint due = proof->sent_at + interval;
+      (void)co_await lease_wake_.wait_until(due);
+      continue;
+    }
+    const bool had_lease = p.store.lease().has_value();
+    const TimePoint deadline = dcs_deadline();
+    auto renewed = co_await p.store.ensure_lease(deadline);
+    if (stopping_) break;
+    if (renewed) {
+      dcs_silent_since_.reset();
+      retry = kRetryFirst;
+      lease_confirmed();
+      if (!had_lease) wake();
+      continue;
+    }
+    if (renewed.error().code == Errc::LeaseLost) {
+      log.warning("etcd does not know this member's lease any more");
+      wake();
+    } else if (!dcs_silent_since_) {
+      dcs_silent_since_ = now();
+      log.warning("cannot renew the lease: {}", renewed.error().message());
+      wake();
+    }
+    const TimePoint again = now() + retry;
+    (void)co_await lease_wake_.wait_until(again);
+    retry = std::min(retry * 2, kRetryLast);
+  }
+}
+
+bool Agent::Impl::attached() const {
+  const auto seen = view();
+  const auto proof = p.store.lease();
+  return seen->led_by(p.node.name()) && proof && proof->lease == seen->leader->lease;
+}
+
+std::optional<TimePoint> Agent::Impl::leader_until() const {
+  if (const auto proof = p.store.lease(); proof && attached()) return ha::deadline_of(proof->proven_until(), proof->ttl);
+  // Re-attaching the key to a new lease takes a moment, and the old lease counts until then.
+  if (view()->led_by(p.node.name())) return held_until_;
+  return view()->revision.value() == 0 ? held_until_ : std::nullopt;
+}
+
+void Agent::Impl::lease_confirmed() {
+  if (!attached()) return;
+  held_until_ = leader_until();
+  if (guarded_pid_ != 0) (void)arm_guard(guarded_pid_);
+  if (options.feed_watchdog && !settings().pause && guarded_pid_ != 0) {
+    watchdog_failed_ = !options.feed_watchdog(*held_until_);
+  }
+}
+
+bool Agent::Impl::arm_guard(std::int64_t pid) {
+  const auto until = leader_until();
+  if (!attached() || !until || now() >= *until) return false;
+  const auto armed = p.guard.arm(*until, pid);
+  if (!armed) {
+    if (!guard_trouble_) log.error("{}", armed.error().message());
+    guard_trouble_ = true;
+    return false;
+  }
+  if (guard_trouble_) log.info("the guard answers again");
+  guard_trouble_ = false;
+  guarded_pid_ = pid;
+  held_until_ = until;
+  return true;
+}
+
+void Agent::Impl::disarm_guard() {
+  if (guarded_pid_ == 0) return;
+  if (const auto done = p.guard.disarm(); !done) {
+    log.warning("{}", done.error().message());
+    return;
+  }
+  guarded_pid_ = 0;
+  held_until_.reset();
+  if (options.stop_watchdog) options.stop_watchdog();
+}
+
+}  // namespace pgvigil::agent

@@ -1,0 +1,98 @@
+// The operation that turns a standby with the leader key into a primary.
+#include "agent/impl.h"
+#include "dcs/member_json.h"
+
+namespace pgvigil::agent {
+namespace {
+
+constexpr Duration kLook = std::chrono::milliseconds(20);
+constexpr Duration kOrderMax = std::chrono::seconds(10);
+
+}  // namespace
+
+Task<void> Agent::Impl::promote() {
+  // The guard first: from the promotion on it is what keeps this server from outliving its lease.
+  if (!arm_guard(instance_.postmaster_pid)) {
+    no_race_until_ = now() + settings().ttl;
+    log.error("not promoted: the guard could not be armed");
+    co_return;
+  }
+  const TimePoint script_deadline = now() + settings().ttl;
+  auto permitted = co_await p.postgres.pre_promote(script_deadline);
+  if (!permitted) {
+    no_race_until_ = now() + settings().ttl;
+    log.error("not promoted: {}", permitted.error().message());
+    co_return;
+  }
+  if (!co_await prepare_sync_key()) co_return;
+  const auto until = leader_until();
+  if (!attached() || !until || now() >= *until || !arm_guard(instance_.postmaster_pid)) co_return;
+  const TimePoint order_deadline = now() + kOrderMax;
+  auto ordered = co_await p.postgres.promote(order_deadline);
+  if (!ordered) {
+    no_race_until_ = now() + settings().ttl;
+    log.error("{}", ordered.error().message());
+    co_return;
+  }
+  running_as_.reset();
+  set_role(Role::Promoted);
+  p.postgres.run_callback("on_role_change", "primary");
+  callback_ran_ = true;
+  for (const auto& [slot, seen] : std::map<std::string, TimePoint>(member_slots_)) member_slots_[slot] = now();
+  // Until recovery has ended, or the lead is lost: while_busy() then ends the server, and with it this wait.
+  while (attached() && !stopping_) {
+    const TimePoint look = now() + std::chrono::seconds(3);
+    instance_ = co_await p.postgres.observe(look);
+    if (instance_.running_as_primary()) break;
+    if (instance_.postmaster == PostmasterState::Stopped) co_return;
+    co_await sleep_for(p.clock, kLook);
+  }
+  if (!instance_.running_as_primary()) co_return;
+  crashed_ = false;
+  rewind_ = RewindStage::Settled;
+  history_checked_ = Timeline();
+  duties_at_ = TimePoint();
+  set_role(Role::Leader);
+  log.info("promoted: leading on timeline {}", instance_.timeline.value());
+  checkpoint_pending_ = true;
+  tasks_.spawn(checkpoint_after_promotion());
+}
+
+// Standbys may rewind only against a leader whose control file knows the new timeline.
+Task<void> Agent::Impl::checkpoint_after_promotion() {
+  while (!stopping_ && attached() && checkpoint_pending_) {
+    const TimePoint deadline = now() + std::chrono::hours(1);
+    auto done = co_await p.postgres.checkpoint(deadline);
+    if (done) {
+      checkpoint_pending_ = false;
+      wake();
+      co_return;
+    }
+    co_await sleep_for(p.clock, std::chrono::seconds(1));
+  }
+  checkpoint_pending_ = false;
+}
+
+// The `sync` key names who may lead after this leader: it must be ours before the first commit of this term.
+Task<bool> Agent::Impl::prepare_sync_key() {
+  const ViewPtr seen = view();
+  if (seen->sync.mod_revision.value() == 0) co_return true;
+  const TimePoint deadline = dcs_deadline();
+  dcs::TxnReply reply;
+  if (seen->settings.synchronous_mode == SyncMode::Off || seen->settings.standby_cluster) {
+    reply = co_await p.store.delete_sync(seen->sync.mod_revision, deadline);
+  } else if (seen->settings.synchronous_mode == SyncMode::On) {
+    SyncKey mine;
+    mine.leader = p.node.name();
+    std::string json = dcs::sync_to_json(mine);
+    reply = co_await p.store.write_sync(std::move(json), seen->sync.mod_revision, deadline);
+  } else {
+    co_return true;  // quorum: the key stays until some replica streams
+  }
+  if (reply.outcome == dcs::WriteOutcome::Applied) co_return true;
+  log.warning("not promoted yet: the sync key could not be taken over");
+  (void)co_await p.store.refresh(deadline);
+  co_return false;
+}
+
+}  // namespace pgvigil::agent
