@@ -26,6 +26,7 @@ struct ClusterStoreOptions {
   MemberName self;
   ClusterSettings initial_settings;  // until `config` was read
   SettingsParser parse_settings;
+  std::uint64_t seed = 1;            // of the jitter between attempts
 };
 
 struct LeaseProof {         // "the lease lives at least until sent_at + ttl"
@@ -54,6 +55,8 @@ class ClusterStore {
   [[nodiscard]] std::shared_ptr<const ClusterView> view() const;
   // Whether the cache is followed by a live watch right now, and when etcd last answered anything at all.
   [[nodiscard]] bool following() const;
+  // The member that claimed `initialize` by pgvigil/bootstrap and still lives.
+  [[nodiscard]] std::optional<MemberName> bootstrapper() const;
   [[nodiscard]] std::optional<TimePoint> last_answer() const;
   [[nodiscard]] std::optional<WallTime> last_answer_wall() const;
   // Reads everything anew, linearizably, and replaces the cache. Used after an Unknown outcome and by the tools.
@@ -76,7 +79,9 @@ class ClusterStore {
   Task<TxnReply> release_leader(std::optional<ClusterStatus> status, TimePoint deadline);
 
   // --- other keys ---
-  Task<TxnReply> claim_initialize(TimePoint deadline);                                 // absent -> ""
+  // absent -> "". Together with it goes our own key pgvigil/bootstrap (under the lease), so that after an Unknown
+  // outcome bootstrapper() tells whose claim it is.
+  Task<TxnReply> claim_initialize(TimePoint deadline);
   Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);             // put under compare of the seen revision
   Task<TxnReply> delete_initialize(TimePoint deadline);                                // only if still ""
   Task<TxnReply> write_member(std::string json, TimePoint deadline);                   // put with my lease

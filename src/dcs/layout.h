@@ -1,0 +1,22 @@
+// Names of the keys of one cluster, below its prefix. Patroni's layout; `pgvigil/` is ours and ignored by Patroni.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace pgvigil::dcs {
+
+inline constexpr std::string_view kInitializeKey = "initialize";
+inline constexpr std::string_view kLeaderKey = "leader";
+inline constexpr std::string_view kConfigKey = "config";
+inline constexpr std::string_view kStatusKey = "status";
+inline constexpr std::string_view kLegacyOptimeKey = "optime/leader";
+inline constexpr std::string_view kFailoverKey = "failover";
+inline constexpr std::string_view kSyncKey = "sync";
+inline constexpr std::string_view kHistoryKey = "history";
+inline constexpr std::string_view kFailsafeKey = "failsafe";
+inline constexpr std::string_view kMembersFolder = "members/";
+inline constexpr std::string_view kExtraFolder = "pgvigil/";
+inline constexpr std::string_view kBootstrapKey = "pgvigil/bootstrap";
+
+}  // namespace pgvigil::dcs

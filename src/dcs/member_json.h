@@ -1,0 +1,35 @@
+// The JSON texts under Patroni's keys. Writing: compact, fields in Patroni's order, non-ASCII escaped. Reading: any
+// spacing and order; what cannot be read counts as absent and never is an error.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/cluster_view.h"
+#include "model/member.h"
+
+namespace pgvigil::dcs {
+
+std::string member_to_json(const Member& member);
+std::string status_to_json(const ClusterStatus& status);
+std::string history_to_json(const std::vector<HistoryEntry>& history);
+std::string sync_to_json(const SyncKey& sync);
+std::string failover_to_json(const FailoverRequest& request);
+
+// `value` as stored under members/<name>; lease and mod_revision are left to the caller.
+Member parse_member(const MemberName& name, const std::string& value);
+ClusterStatus parse_status(const std::string& value);
+std::vector<HistoryEntry> parse_history(const std::string& value);
+SyncKey parse_sync(const std::string& value);
+// Empty: the value names nobody, which counts as no request. Also reads "leader:candidate".
+std::optional<FailoverRequest> parse_failover(const std::string& value);
+std::map<std::string, std::string> parse_failsafe(const std::string& value);
+
+// The tags that decisions look at, from a JSON object; anything else gives the defaults.
+Tags parse_tags(const std::string& json);
+// ISO 8601 with offset. Empty: unreadable, or without one.
+std::optional<WallTime> parse_iso8601(const std::string& text);
+
+}  // namespace pgvigil::dcs
