@@ -72,6 +72,15 @@ function(pgv_etcd)
   target_link_libraries(pgv_dcs_etcd PUBLIC pgv_dcs PRIVATE pgv_etcd_protocol)
 endfunction()
 
+# The guard: static, without our libraries, because it has to stay below 2 MB.
+function(pgv_guard_program)
+  add_executable(pgvigil-guard ${PROJECT_SOURCE_DIR}/src/guard/process/guard_main.cc)
+  target_include_directories(pgvigil-guard PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  if(NOT CMAKE_CXX_FLAGS MATCHES "sanitize")
+    target_link_options(pgvigil-guard PRIVATE -static)
+  endif()
+endfunction()
+
 # The program, and the names by which it also answers; the guard is a program of its own because it has to be tiny.
 function(pgv_app)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/*.cc)
@@ -80,6 +89,7 @@ function(pgv_app)
     target_link_libraries(pgvigil PRIVATE pgv_agent pgv_api pgv_ctl pgv_dcs_etcd pgv_guard pgv_postgres pgv_config)
     target_compile_definitions(pgvigil PRIVATE PGVIGIL_VERSION="${PROJECT_VERSION}")
     pgv_use_pch(pgvigil)
+    add_dependencies(pgvigil pgvigil-guard)
     foreach(name patroni patronictl)
       add_custom_command(TARGET pgvigil POST_BUILD
         COMMAND ${CMAKE_COMMAND} -E create_symlink pgvigil ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${name})

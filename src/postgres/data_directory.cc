@@ -22,6 +22,15 @@ std::string without_slash(std::string path) {
 }
 
 std::string marker_path(const std::string& data_dir) { return without_slash(data_dir) + ".pgvigil-incomplete"; }
+std::string rewind_marker_path(const std::string& data_dir) { return without_slash(data_dir) + ".pgvigil-half-rewound"; }
+
+void create_marker(const std::string& path) {
+  Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.valid()) return;
+  fsync(file.get());
+  Fd parent(open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.valid()) fsync(parent.get());
+}
 
 tl::unexpected<Error> cannot(std::string what, const fs::path& path, const std::error_code& error) {
   return fail(Errc::Failed, std::move(what), path.string(), error.message(),
@@ -69,17 +78,13 @@ DataDirectory inspect_data_directory(const std::string& data_dir) {
   return DataDirectory::Empty;
 }
 
-void mark_incomplete(const std::string& data_dir) {
-  Fd file(open(marker_path(data_dir).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  if (!file.valid()) return;
-  fsync(file.get());
-  Fd parent(open(fs::path(without_slash(data_dir)).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (parent.valid()) fsync(parent.get());
-}
-
+void mark_incomplete(const std::string& data_dir) { create_marker(marker_path(data_dir)); }
 void clear_incomplete(const std::string& data_dir) { unlink(marker_path(data_dir).c_str()); }
-
 bool is_incomplete(const std::string& data_dir) { return access(marker_path(data_dir).c_str(), F_OK) == 0; }
+
+void mark_half_rewound(const std::string& data_dir) { create_marker(rewind_marker_path(data_dir)); }
+void clear_half_rewound(const std::string& data_dir) { unlink(rewind_marker_path(data_dir).c_str()); }
+bool is_half_rewound(const std::string& data_dir) { return access(rewind_marker_path(data_dir).c_str(), F_OK) == 0; }
 
 std::vector<std::string> linked_directories(const std::string& data_dir) {
   std::vector<std::string> result;
@@ -113,6 +118,7 @@ Result<void> remove_data_directory_content(const std::string& data_dir) {
   if (error) return cannot("cannot remove", control, error);
   for (const auto& target : linked) PGV_TRY_VOID(empty_directory(target));
   PGV_TRY_VOID(empty_directory(data_dir));
+  clear_half_rewound(data_dir);
   clear_incomplete(data_dir);
   return {};
 }
@@ -137,6 +143,7 @@ Result<void> set_aside_data_directory(const std::string& data_dir) {
     if (error) return cannot("cannot renew the link", link, error);
   }
   PGV_TRY_VOID(rename_aside(directory));
+  clear_half_rewound(data_dir);
   clear_incomplete(data_dir);
   return {};
 }

@@ -60,6 +60,7 @@ struct ChildPlan {  // everything the child needs, prepared before the fork: oth
   pid_t parent;
   bool own_session;
   bool dies_with_us;
+  int gate_read, gate_write;  // -1: no gate
 };
 
 // Only async-signal-safe calls from here to exec.
@@ -69,6 +70,15 @@ struct ChildPlan {  // everything the child needs, prepared before the fork: oth
     [[maybe_unused]] const auto written = write(plan.report, &error, sizeof error);
     _exit(127);
   };
+  if (plan.gate_read >= 0) {
+    close(plan.gate_write);  // else our own copy of it would keep the read from ending when the agent dies
+    char go = 0;
+    ssize_t got = 0;
+    do {
+      got = read(plan.gate_read, &go, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got != 1) _exit(127);
+  }
   // Blocked by the caller, so no handler of the agent runs in this copy of it.
   reset_signals();
   if (plan.own_session) {
@@ -128,6 +138,13 @@ Result<Spawned> spawn(const SpawnOptions& options) {
   }
   Fd report_read(ends[0]);
   Fd report_write(ends[1]);
+  Fd gate_read;
+  Fd gate_write;
+  if (options.before_exec) {
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail(Errc::Failed, "cannot start", program, errno_text(errno));
+    gate_read.reset(ends[0]);
+    gate_write.reset(ends[1]);
+  }
   Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   const auto or_null = [&null](int fd) { return fd >= 0 ? fd : null.get(); };
   auto argv = pointers(options.argv);
@@ -140,7 +157,9 @@ Result<Spawned> spawn(const SpawnOptions& options) {
                        report_write.get(),
                        getpid(),
                        options.own_session,
-                       options.dies_with_us};
+                       options.dies_with_us,
+                       gate_read.get(),
+                       gate_write.get()};
 
   sigset_t all;
   sigset_t before;
@@ -153,6 +172,20 @@ Result<Spawned> spawn(const SpawnOptions& options) {
   if (pid < 0) return fail(Errc::Failed, "cannot start", program, errno_text(fork_error));
 
   report_write.reset();
+  gate_read.reset();
+  if (options.before_exec) {
+    auto permitted = options.before_exec(pid);
+    const char go = 1;
+    if (permitted && write(gate_write.get(), &go, 1) != 1) {
+      permitted = fail(Errc::Failed, "cannot start", program, errno_text(errno));
+    }
+    if (!permitted) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+      return tl::make_unexpected(std::move(permitted.error()));
+    }
+    gate_write.reset();
+  }
   int error = 0;
   ssize_t got = 0;
   do {

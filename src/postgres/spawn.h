@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -39,6 +40,9 @@ struct SpawnOptions {
   int in = -1, out = -1, err = -1;       // -1: /dev/null
   bool own_session = false;              // else a process group of its own
   bool dies_with_us = false;             // SIGKILL when the thread that started it ends
+  // Runs in our process while the child exists and waits, before it executes the program. An error, or our own end,
+  // ends the child.
+  std::function<Result<void>(pid_t child)> before_exec;
 };
 
 struct Spawned {
