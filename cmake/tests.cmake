@@ -61,3 +61,12 @@ foreach(check check_layers check_style)
     set_tests_properties(${check} PROPERTIES LABELS lint)
   endif()
 endforeach()
+
+# What a sanitizer build needs: `ninja unit-tests`.
+add_custom_target(unit-tests)
+foreach(target unit_base unit_model unit_config unit_os unit_ha unit_dcs unit_postgres unit_guard unit_agent unit_api unit_ctl
+        pgvigil-sim sim_tests)
+  if(TARGET ${target})
+    add_dependencies(unit-tests ${target})
+  endif()
+endforeach()

@@ -54,7 +54,8 @@ Task<CommandReply> Agent::Impl::restart(RestartRequest request) {
 }
 
 Task<void> Agent::Impl::scheduled_restart_due() {
-  if (!scheduled_restart_ || !scheduled_restart_->schedule || operation_ != Operation::None || settings().pause) co_return;
+  if (!scheduled_restart_ || !scheduled_restart_->schedule || operation_ != Operation::None || settings().pause)
+    co_return;
   if (!scheduled_restart_->postmaster_start_time.empty() && !instance_.postmaster_start_time.empty() &&
       scheduled_restart_->postmaster_start_time != instance_.postmaster_start_time) {
     log.info("the scheduled restart is dropped: PostgreSQL was restarted meanwhile");
@@ -138,6 +139,8 @@ Task<bool> Agent::can_take_over(MemberName member) {
   auto report = co_await impl_->p.peers.ask(std::move(name), std::move(url), deadline);
   if (!report) co_return false;
   LocalState self = impl_->local_state();
+  // Who streams from here may have changed since the last step.
+  if (impl_->operation_ == Operation::None) self.instance = co_await impl_->p.postgres.observe(deadline);
   self.peers_asked = true;
   self.peers.clear();
   self.peers.push_back(PeerAnswer{member, *report});

@@ -44,7 +44,8 @@ class Commands {
     std::string text;
     Lsn lsn;
   };
-  virtual FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url, const std::string& api_url) = 0;
+  virtual FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url,
+                                      const std::string& api_url) = 0;
 };
 
 }  // namespace pgvigil::agent

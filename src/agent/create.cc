@@ -47,6 +47,9 @@ postgres::RunAs Agent::Impl::as_standby(const MemberName& target) const {
 
 Task<void> Agent::Impl::bootstrap() {
   log.info("creating the cluster {}", p.node.scope());
+  // The cluster is born with the dynamic configuration that it will have, or it would need a restart at once.
+  if (auto adopted = p.node.adopt_config(p.node.bootstrap_config()); !adopted)
+    log.error("{}", adopted.error().message());
   auto progress = progress_sink();
   Result<void> done;
   if (const auto remote = p.node.bootstrap_standby_cluster()) {

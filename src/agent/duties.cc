@@ -88,8 +88,7 @@ Task<void> Agent::Impl::write_history() {
     co_return;
   }
   const Timeline previous(timeline.value() - 1);
-  if (!seen->history.empty() && seen->history.back().timeline == previous &&
-      !seen->history.back().new_leader.empty()) {
+  if (!seen->history.empty() && seen->history.back().timeline == previous && !seen->history.back().new_leader.empty()) {
     history_checked_ = timeline;
     co_return;
   }
@@ -133,6 +132,10 @@ void Agent::Impl::note_member_slots() {
   for (const auto& member : seen->members) {
     if (member.name != p.node.name()) member_slots_[slot_name_of(member.name)] = at;
   }
+  // The old leader's member key has just expired together with its lead: its slot has to outlive that.
+  for (const auto& member : last_members_) {
+    if (member.name != p.node.name()) member_slots_.try_emplace(slot_name_of(member.name), at);
+  }
   const Duration ttl = seen->settings.member_slots_ttl;
   std::erase_if(member_slots_, [at, ttl](const auto& entry) { return at - entry.second > ttl; });
 }
@@ -152,7 +155,8 @@ postgres::Postgres::SlotPlan Agent::Impl::slot_plan() {
       const bool from_me = member.tags.replicatefrom == me.text();
       const bool from_leader = member.tags.replicatefrom.empty() || from_me ||
                                seen->member(MemberName(member.tags.replicatefrom)) == nullptr;
-      const bool streams_here = !member.tags.nostream && (leads ? from_leader : (from_me && !seen->led_by(member.name)));
+      const bool streams_here =
+          !member.tags.nostream && (leads ? from_leader : (from_me && !seen->led_by(member.name)));
       if (streams_here || (keep_all && (leads || !mine.nofailover))) wanted.insert(slot_name_of(member.name));
     }
     if (leads && keep_all) {
@@ -185,10 +189,11 @@ Task<void> Agent::Impl::sync_slots() {
     return std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) { return s.name == name; });
   };
   const bool missing = !std::all_of(plan.physical.begin(), plan.physical.end(), exists);
-  const bool surplus = plan.drop_others && std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) {
-    return !s.temporary && !s.active &&
-           std::find(plan.physical.begin(), plan.physical.end(), s.name) == plan.physical.end();
-  });
+  const bool surplus =
+      plan.drop_others && std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) {
+        return !s.temporary && !s.active &&
+               std::find(plan.physical.begin(), plan.physical.end(), s.name) == plan.physical.end();
+      });
   const bool behind = std::any_of(instance_.slots.begin(), instance_.slots.end(), [&](const auto& s) {
     const auto to = plan.advance.find(s.name);
     return to != plan.advance.end() && !s.active && s.restart < to->second;

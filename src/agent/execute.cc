@@ -147,8 +147,8 @@ Task<void> Agent::Impl::claim_initialize() {
   const ViewPtr seen = view();
   const bool empty = seen->initialize && seen->initialize->empty();
   // After a reply that was lost, etcd itself says whose claim it is.
-  initialize_is_mine_ = empty && (reply.outcome == dcs::WriteOutcome::Applied ||
-                                  p.store.bootstrapper() == p.node.name());
+  initialize_is_mine_ =
+      empty && (reply.outcome == dcs::WriteOutcome::Applied || p.store.bootstrapper() == p.node.name());
   wake();
 }
 
@@ -172,8 +172,8 @@ void Agent::Impl::demote_now() {
 }
 
 Task<void> Agent::Impl::follow(MemberName target) {
-  if (role_ == Role::Uninitialized || role_ == Role::Demoted || role_ == Role::Leader ||
-      role_ == Role::StandbyLeader || role_ == Role::Promoted) {
+  if (role_ == Role::Uninitialized || role_ == Role::Demoted || role_ == Role::Leader || role_ == Role::StandbyLeader ||
+      role_ == Role::Promoted) {
     set_role(Role::Replica);
   }
   auto run = as_standby(target);

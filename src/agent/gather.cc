@@ -89,8 +89,8 @@ Task<void> Agent::Impl::observe() {
   const bool may_write = instance_.postmaster != PostmasterState::Stopped && !instance_.in_recovery;
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();
   // A primary that was adopted, or restarted by hand while paused, comes under the guard as soon as the key is ours.
-  if (instance_.running_as_primary() && attached() && !settings().pause &&
-      guarded_pid_ != instance_.postmaster_pid && operation_ == Operation::None) {
+  if (instance_.running_as_primary() && attached() && !settings().pause && guarded_pid_ != instance_.postmaster_pid &&
+      operation_ == Operation::None) {
     (void)arm_guard(instance_.postmaster_pid);
   }
 }

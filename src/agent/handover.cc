@@ -16,10 +16,10 @@ constexpr Duration kCheckpointMax = std::chrono::minutes(5);
 
 struct Agent::Impl::Confirmation {
   explicit Confirmation(Clock& clock) : done(clock) {}
-  std::vector<Member> members;   // who may take over
-  Lsn checkpoint;                // location of the shutdown checkpoint's record
+  std::vector<Member> members;  // who may take over
+  Lsn checkpoint;               // location of the shutdown checkpoint's record
   TimePoint deadline;
-  MemberName holder;             // who holds it; empty: nobody (yet)
+  MemberName holder;  // who holds it; empty: nobody (yet)
   bool released = false;
   bool started = false, ended = false;
   Signal done;

@@ -37,7 +37,7 @@ struct Agent::Impl {
   // --- lease.cc: the session lease and the guard ---
   Task<void> keep_lease();
   void lease_confirmed();
-  [[nodiscard]] bool attached() const;            // the leader key is ours under our lease
+  [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
   // The guard watches `pid` until the lease's deadline; false (and one log line) when that cannot be had.
   bool arm_guard(std::int64_t pid);

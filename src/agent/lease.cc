@@ -60,7 +60,8 @@ bool Agent::Impl::attached() const {
 }
 
 std::optional<TimePoint> Agent::Impl::leader_until() const {
-  if (const auto proof = p.store.lease(); proof && attached()) return ha::deadline_of(proof->proven_until(), proof->ttl);
+  if (const auto proof = p.store.lease(); proof && attached())
+    return ha::deadline_of(proof->proven_until(), proof->ttl);
   // Re-attaching the key to a new lease takes a moment, and the old lease counts until then.
   if (view()->led_by(p.node.name())) return held_until_;
   return view()->revision.value() == 0 ? held_until_ : std::nullopt;

@@ -6,7 +6,8 @@
 namespace pgvigil::agent {
 namespace {
 
-constexpr Duration kStandbyStart = std::chrono::hours(24);  // replay may take long; the agent never gives it up by itself
+constexpr Duration kStandbyStart =
+    std::chrono::hours(24);  // replay may take long; the agent never gives it up by itself
 constexpr Duration kStopMax = std::chrono::seconds(60);
 
 }  // namespace
@@ -15,7 +16,8 @@ postgres::RunAs Agent::Impl::as_primary() {
   postgres::RunAs run;
   run.before_exec = [this](std::int64_t pid) -> Result<void> {
     if (arm_guard(pid)) return {};
-    return fail(Errc::Refused, "PostgreSQL is not started as the leader", {}, "the guard could not be armed with a proven lease");
+    return fail(Errc::Refused, "PostgreSQL is not started as the leader", {},
+                "the guard could not be armed with a proven lease");
   };
   return run;
 }
@@ -55,7 +57,8 @@ Task<void> Agent::Impl::start_standby(MemberName target) {
   retry_at_.reset();
   const bool leads = attached() && settings().standby_cluster.has_value();
   set_role(leads ? Role::StandbyLeader : Role::Replica);
-  p.postgres.run_callback(was_leader && callback_ran_ ? "on_role_change" : "on_start", leads ? "standby_leader" : "replica");
+  p.postgres.run_callback(was_leader && callback_ran_ ? "on_role_change" : "on_start",
+                          leads ? "standby_leader" : "replica");
   callback_ran_ = true;
 }
 

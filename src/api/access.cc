@@ -54,8 +54,9 @@ bool Network::contains(const asio::ip::address& address) const {
 Secret basic_authorization(const std::string& username, const Secret& password) {
   const std::string pair = username + ":" + password.reveal();
   std::string encoded(4 * ((pair.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                                     reinterpret_cast<const unsigned char*>(pair.data()), static_cast<int>(pair.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                      reinterpret_cast<const unsigned char*>(pair.data()), static_cast<int>(pair.size()));
   encoded.resize(static_cast<std::size_t>(length));
   return Secret("Basic " + encoded);
 }
@@ -83,8 +84,9 @@ void AccessCheck::configure(const config::RestApiConfig& config) {
   by_address_ = !config.allowlist.empty();
   include_members_ = config.allowlist_include_members;
   certificate_needed_ = config.verify_client == "optional" || config.verify_client == "required";
-  authorization_ =
-      config.username.empty() && config.password.empty() ? Secret() : basic_authorization(config.username, config.password);
+  authorization_ = config.username.empty() && config.password.empty()
+                       ? Secret()
+                       : basic_authorization(config.username, config.password);
 }
 
 Task<bool> AccessCheck::address_permitted(std::string address, std::vector<std::string> member_hosts) {

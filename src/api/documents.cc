@@ -16,8 +16,7 @@ Json xlog_object(const Instance& instance) {
   Json xlog = Json::object();
   xlog["received_location"] = received.value();
   xlog["replayed_location"] = instance.replayed.value();
-  xlog["replayed_timestamp"] =
-      instance.replayed_timestamp.empty() ? Json(nullptr) : Json(instance.replayed_timestamp);
+  xlog["replayed_timestamp"] = instance.replayed_timestamp.empty() ? Json(nullptr) : Json(instance.replayed_timestamp);
   xlog["paused"] = instance.replay_paused;
   return xlog;
 }
@@ -192,8 +191,8 @@ Json cluster_document(const ClusterView& view, const std::string& scope) {
   if (view.failover && view.failover->scheduled_at) {
     Json scheduled = Json::object();
     const auto given = parse_timestamp(view.failover->scheduled_text);
-    scheduled["at"] = iso_text(*view.failover->scheduled_at,
-                               given && given->offset ? *given->offset : std::chrono::minutes(0));
+    scheduled["at"] =
+        iso_text(*view.failover->scheduled_at, given && given->offset ? *given->offset : std::chrono::minutes(0));
     if (!view.failover->leader.empty()) scheduled["from"] = view.failover->leader.text();
     if (!view.failover->candidate.empty()) scheduled["to"] = view.failover->candidate.text();
     document["scheduled_switchover"] = std::move(scheduled);

@@ -97,8 +97,8 @@ std::optional<FailoverOrder> check_failover(const std::string& path_action, cons
   const auto scheduled = body.find("scheduled_at");
   if (scheduled != body.end() && truthy(*scheduled)) {
     if (path_action == "failover" || paused) {
-      refusal.text = path_action == "failover" ? "Failover can't be scheduled"
-                                               : "Can't schedule switchover in the paused state";
+      refusal.text =
+          path_action == "failover" ? "Failover can't be scheduled" : "Can't schedule switchover in the paused state";
       return std::nullopt;
     }
     order.schedule = parse_schedule(*scheduled, path_action, now, refusal);

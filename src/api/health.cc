@@ -133,27 +133,13 @@ int health_status(const Target& target, const Observed& node) {
   const Check check = check_of(path);
   bool good = false;
   switch (check) {
-    case Check::StandbyLeader:
-      good = flags.standby_leader;
-      break;
-    case Check::Leader:
-      good = flags.leader;
-      break;
-    case Check::Primary:
-      good = flags.primary;
-      break;
-    case Check::Replica:
-      good = replica_condition(target, node);
-      break;
-    case Check::ReadOnly:
-      good = flags.primary || flags.standby_leader || replica_condition(target, node);
-      break;
-    case Check::Health:
-      good = node.running();
-      break;
-    case Check::Exact:
-      good = exact_check(path, target, node, flags);
-      break;
+    case Check::StandbyLeader: good = flags.standby_leader; break;
+    case Check::Leader: good = flags.leader; break;
+    case Check::Primary: good = flags.primary; break;
+    case Check::Replica: good = replica_condition(target, node); break;
+    case Check::ReadOnly: good = flags.primary || flags.standby_leader || replica_condition(target, node); break;
+    case Check::Health: good = node.running(); break;
+    case Check::Exact: good = exact_check(path, target, node, flags); break;
   }
   if (good && !follows_lock(check)) good = tags_match(target, *node.status);
   return good ? kYes : kNo;

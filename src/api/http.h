@@ -47,8 +47,8 @@ Reply error_page(int status);  // HTML
 
 std::string_view reason_phrase(int status);
 
-struct ReplyStyle {  // what does not depend on the request
-  std::string server;                                             // value of the Server header
+struct ReplyStyle {                                                // what does not depend on the request
+  std::string server;                                              // value of the Server header
   std::vector<std::pair<std::string, std::string>> extra_headers;  // already chosen by the transport
 };
 

@@ -49,7 +49,8 @@ Result<Acceptor> open_acceptor(const asio::any_io_executor& executor, const conf
     endpoints.emplace_back(Tcp::v4(), listen.port);
   } else {
     Tcp::resolver resolver(executor);
-    for (const auto& entry : resolver.resolve(listen.host, std::to_string(listen.port), Tcp::resolver::passive, error)) {
+    for (const auto& entry :
+         resolver.resolve(listen.host, std::to_string(listen.port), Tcp::resolver::passive, error)) {
       endpoints.push_back(entry.endpoint());
     }
     if (error) return fail(Errc::InvalidConfig, "cannot resolve restapi.listen", where, error.message());

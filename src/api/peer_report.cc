@@ -34,8 +34,8 @@ int priority_field(const Json& tags, const char* key) {
   const auto found = tags.find(key);
   if (found == tags.end() || !found->is_number_integer()) return 1;
   const auto value = found->get<std::int64_t>();
-  return static_cast<int>(std::clamp<std::int64_t>(value, std::numeric_limits<int>::min(),
-                                                   std::numeric_limits<int>::max()));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(value, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()));
 }
 
 Tags parse_tags(const Json& json) {
@@ -70,12 +70,13 @@ Result<agent::PeerReport> parse_peer_report(const MemberName& name, const std::s
   report.role = parse_role(text_field(*document, "role")).value_or(Role::Uninitialized);
   const bool has_location = xlog->contains("location");
   report.running_as_primary = has_location || report.role == Role::Leader;
-  report.wal_end = has_location ? position_field(*xlog, "location")
-                                : std::max(position_field(*xlog, "received_location"),
-                                           position_field(*xlog, "replayed_location"));
+  report.wal_end =
+      has_location ? position_field(*xlog, "location")
+                   : std::max(position_field(*xlog, "received_location"), position_field(*xlog, "replayed_location"));
   if (const auto found = document->find("timeline"); found != document->end() && found->is_number_unsigned()) {
     const auto timeline = found->get<std::uint64_t>();
-    if (timeline <= std::numeric_limits<std::uint32_t>::max()) report.timeline = Timeline(static_cast<std::uint32_t>(timeline));
+    if (timeline <= std::numeric_limits<std::uint32_t>::max())
+      report.timeline = Timeline(static_cast<std::uint32_t>(timeline));
   }
   if (const Json* tags = object_field(*document, "tags")) report.tags = parse_tags(*tags);
   report.watchdog_failed = switch_field(*document, "watchdog_failed");

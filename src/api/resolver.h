@@ -13,9 +13,9 @@
 
 namespace pgvigil::api {
 
-// getaddrinfo cannot be interrupted, so each lookup has a thread of its own (at most kLookupsMax at a time) that is left
-// behind when nobody waits for it any more. An answer is good for kFresh; an older one is still used when a new lookup
-// fails or is slow: in an outage the last known address is better than none. Single-threaded for its users.
+// getaddrinfo cannot be interrupted, so each lookup has a thread of its own (at most kLookupsMax at a time) that is
+// left behind when nobody waits for it any more. An answer is good for kFresh; an older one is still used when a new
+// lookup fails or is slow: in an outage the last known address is better than none. Single-threaded for its users.
 class Resolver {
  public:
   static constexpr Duration kFresh = std::chrono::seconds(30);

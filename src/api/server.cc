@@ -76,8 +76,7 @@ class CloseAt {
 };
 
 bool is_header_text(const std::string& text) {
-  return std::none_of(text.begin(), text.end(),
-                      [](unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7f; });
+  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7f; });
 }
 
 std::shared_ptr<const ReplyStyle> make_style(const config::RestApiConfig& config, const Versions& versions,

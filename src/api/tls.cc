@@ -55,7 +55,8 @@ Result<TlsContext> make_server_context(const config::RestApiConfig& config) {
     // Tells clients which of their certificates would do.
     SSL_CTX_set_client_CA_list(context->native_handle(), SSL_load_client_CA_file(config.cafile.c_str()));
   } else if (required || optional) {
-    return fail(Errc::InvalidConfig, "restapi.verify_client needs restapi.cafile", "", "nothing to verify clients with");
+    return fail(Errc::InvalidConfig, "restapi.verify_client needs restapi.cafile", "",
+                "nothing to verify clients with");
   }
   error_code ignored;
   if (required) context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, ignored);

@@ -11,7 +11,7 @@ namespace {
 
 using Unit = std::pair<std::string_view, double>;
 
-constexpr std::array<Unit, 6> kByteUnits{Unit{"", 1.0},      Unit{"B", 1.0},       Unit{"kB", 1024.0},
+constexpr std::array<Unit, 6> kByteUnits{Unit{"", 1.0},      Unit{"B", 1.0},     Unit{"kB", 1024.0},
                                          Unit{"MB", 0x1p20}, Unit{"GB", 0x1p30}, Unit{"TB", 0x1p40}};
 constexpr std::array<Unit, 7> kTimeUnits{Unit{"", 1.0},   Unit{"us", 1e-6}, Unit{"ms", 1e-3}, Unit{"s", 1.0},
                                          Unit{"min", 60}, Unit{"h", 3600},  Unit{"d", 86400}};

@@ -27,10 +27,10 @@ constexpr Duration kShortBound = std::chrono::seconds(60);
 struct Known {
   std::string_view method, segment;
 };
-constexpr std::array kKnown{Known{"PATCH", "config"},      Known{"PUT", "config"},       Known{"POST", "reload"},
-                            Known{"POST", "restart"},      Known{"DELETE", "restart"},   Known{"POST", "switchover"},
-                            Known{"POST", "failover"},     Known{"DELETE", "switchover"}, Known{"POST", "reinitialize"},
-                            Known{"POST", "failsafe"},     Known{"POST", "sigterm"}};
+constexpr std::array kKnown{Known{"PATCH", "config"},  Known{"PUT", "config"},        Known{"POST", "reload"},
+                            Known{"POST", "restart"},  Known{"DELETE", "restart"},    Known{"POST", "switchover"},
+                            Known{"POST", "failover"}, Known{"DELETE", "switchover"}, Known{"POST", "reinitialize"},
+                            Known{"POST", "failsafe"}, Known{"POST", "sigterm"}};
 
 // g++ 12 mishandles braced aggregates in coroutines; a function that returns one is safe.
 agent::CommandReply answer(int status, std::string text) { return {status, std::move(text)}; }
@@ -296,8 +296,8 @@ Task<agent::CommandReply> UnsafeRequests::poll_outcome(FailoverOrder order, Memb
         if (order.candidate.empty() || order.candidate == winner) {
           co_return answer(200, fmt::format("Successfully {}ed over to \"{}\"", verb, winner));
         }
-        co_return answer(200, fmt::format("{}ed over to \"{}\" instead of \"{}\"", capitalized(verb), winner,
-                                          order.candidate));
+        co_return answer(
+            200, fmt::format("{}ed over to \"{}\" instead of \"{}\"", capitalized(verb), winner, order.candidate));
       }
       if (view.failover) vanished.reset();
       if (!view.failover && !vanished) vanished = clock_.now();

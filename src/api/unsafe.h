@@ -1,4 +1,5 @@
-// Requests that change something. Checks and texts are those of Patroni's REST API, to the letter: tools decide on them.
+// Requests that change something. Checks and texts are those of Patroni's REST API, to the letter: tools decide on
+// them.
 #pragma once
 
 #include <optional>

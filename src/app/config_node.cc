@@ -11,9 +11,7 @@
 namespace pgvigil::app {
 namespace {
 
-std::string bracketed(const std::string& host) {
-  return host.find(':') != std::string::npos ? "[" + host + "]" : host;
-}
+std::string bracketed(const std::string& host) { return host.find(':') != std::string::npos ? "[" + host + "]" : host; }
 
 // The address that others reach: the configured one, else the first that is listened on.
 std::string reachable(const config::HostPort& connect, const std::string& listen, std::uint16_t port) {
@@ -24,7 +22,10 @@ std::string reachable(const config::HostPort& connect, const std::string& listen
 }  // namespace
 
 ConfigNode::ConfigNode(Log log, config::AgentConfig local, config::Environment environment, std::string version)
-    : log_(log.in_room("config")), local_(std::move(local)), environment_(std::move(environment)), version_(std::move(version)) {
+    : log_(log.in_room("config")),
+      local_(std::move(local)),
+      environment_(std::move(environment)),
+      version_(std::move(version)) {
   std::ifstream file(cache_file(), std::ios::binary);
   if (file) dynamic_.assign(std::istreambuf_iterator<char>(file), {});
   effective_ = config::make_effective(local_, dynamic_);
@@ -67,7 +68,8 @@ bool ConfigNode::clones_without_leader() const {
     const auto section = pg.methods.find(name);
     if (section == pg.methods.end()) continue;
     const auto flag = section->second.find("no_leader");
-    if (flag != section->second.end() && flag->second != "false" && flag->second != "False" && flag->second != "0") return true;
+    if (flag != section->second.end() && flag->second != "false" && flag->second != "False" && flag->second != "0")
+      return true;
   }
   return false;
 }

@@ -10,7 +10,8 @@ Result<dcs::EtcdOptions> etcd_options(const config::EtcdConfig& config) {
   }
   if (options.endpoints.empty()) {
     return fail(Errc::InvalidConfig, "no etcd endpoint is configured", "etcd3.hosts",
-                config.srv.empty() ? "" : "etcd3.srv is not supported", "list the members: etcd3: {hosts: [10.0.0.1:2379, ...]}");
+                config.srv.empty() ? "" : "etcd3.srv is not supported",
+                "list the members: etcd3: {hosts: [10.0.0.1:2379, ...]}");
   }
   options.tls = config.protocol == "https";
   options.ca_file = config.cacert;

@@ -24,12 +24,15 @@
 namespace pgvigil::app {
 namespace {
 
-// What Patroni peers take this member's version for: dotted integers, at least 4.0.0, or they fall back to habits of old.
+// What Patroni peers take this member's version for: dotted integers, at least 4.0.0, or they fall back to habits of
+// old.
 constexpr const char* kPatroniVersion = "4.1.0";
 constexpr Duration kApiStopMax = std::chrono::seconds(2);
 constexpr std::size_t kSocketPathMax = 90;
 
-void print_lines(const char* label, const std::string& text) { std::fprintf(stderr, "pgvigil: %s%s\n", label, text.c_str()); }
+void print_lines(const char* label, const std::string& text) {
+  std::fprintf(stderr, "pgvigil: %s%s\n", label, text.c_str());
+}
 
 // Where the guard's socket and the server's start log live: beside the data directory, private to its owner, the same
 // for every agent of this directory.
@@ -45,7 +48,8 @@ Result<std::string> runtime_directory(const std::string& data_dir) {
     }
   }
   struct stat info {};
-  if (lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != getuid() || (info.st_mode & 077) != 0) {
+  if (lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != getuid() ||
+      (info.st_mode & 077) != 0) {
     return fail(Errc::Refused, "the runtime directory is not ours alone", path, "owner or mode differ",
                 "remove it, or chmod it to 0700");
   }
@@ -69,8 +73,10 @@ class AgentProcess {
         kv_(std::move(kv)),
         node_(log_, std::move(config), std::move(environment), kPatroniVersion),
         store_(*clock_, *kv_, log_, store_options()),
-        postgres_(*clock_, log_, {node_.name(), node_.scope(), node_.local().bootstrap, runtime_dir}, node_.effective()),
-        guard_({beside_this_program("pgvigil-guard"), runtime_dir + "/guard.sock", node_.local().postgresql.data_dir, 60}),
+        postgres_(*clock_, log_, {node_.name(), node_.scope(), node_.local().bootstrap, runtime_dir},
+                  node_.effective()),
+        guard_(
+            {beside_this_program("pgvigil-guard"), runtime_dir + "/guard.sock", node_.local().postgresql.data_dir, 60}),
         peers_(*clock_, log_),
         agent_({*clock_, store_, postgres_, guard_, peers_, node_, log_}, agent_options()),
         api_(agent_, log_, {kPatroniVersion, PGVIGIL_VERSION}),
@@ -121,8 +127,8 @@ class AgentProcess {
     });
   }
   Task<void> run() {
-    log_.info("pgvigil {} agent {} of cluster {}: REST API on port {}", PGVIGIL_VERSION, node_.name().text(), node_.scope(),
-              api_.port());
+    log_.info("pgvigil {} agent {} of cluster {}: REST API on port {}", PGVIGIL_VERSION, node_.name().text(),
+              node_.scope(), api_.port());
     exit_code_ = co_await agent_.run();
     const TimePoint deadline = clock_->now() + kApiStopMax;
     (void)co_await api_.stop(deadline);
@@ -155,8 +161,9 @@ int run_agent(const std::string& file_or_directory) {
     return 1;
   }
   if (getuid() == 0) {
-    print_lines("", "the agent does not run as root, since PostgreSQL refuses to; start it as the owner of the data "
-                    "directory, for example: runuser -u postgres -- pgvigil agent FILE");
+    print_lines("",
+                "the agent does not run as root, since PostgreSQL refuses to; start it as the owner of the data "
+                "directory, for example: runuser -u postgres -- pgvigil agent FILE");
     return 1;
   }
   const auto sink = make_log_sink(loaded->config.log);
@@ -175,7 +182,8 @@ int run_agent(const std::string& file_or_directory) {
     log.error("{}", kv.error().message());
     return 1;
   }
-  AgentProcess process(*sink, std::move(loaded->config), environment, *runtime_dir, std::move(clock), std::move(*kv), loop);
+  AgentProcess process(*sink, std::move(loaded->config), environment, *runtime_dir, std::move(clock), std::move(*kv),
+                       loop);
   if (const auto started = process.start(); !started) {
     log.error("{}", started.error().message());
     return 1;

@@ -8,26 +8,16 @@ namespace pgvigil {
 
 std::string_view to_string(Errc code) {
   switch (code) {
-    case Errc::Failed:
-      return "failed";
-    case Errc::Timeout:
-      return "timeout";
-    case Errc::Unavailable:
-      return "unavailable";
-    case Errc::Refused:
-      return "refused";
-    case Errc::NotFound:
-      return "not found";
-    case Errc::LeaseLost:
-      return "lease lost";
-    case Errc::Compacted:
-      return "compacted";
-    case Errc::Unauthorized:
-      return "unauthorized";
-    case Errc::InvalidConfig:
-      return "invalid configuration";
-    case Errc::Cancelled:
-      return "cancelled";
+    case Errc::Failed: return "failed";
+    case Errc::Timeout: return "timeout";
+    case Errc::Unavailable: return "unavailable";
+    case Errc::Refused: return "refused";
+    case Errc::NotFound: return "not found";
+    case Errc::LeaseLost: return "lease lost";
+    case Errc::Compacted: return "compacted";
+    case Errc::Unauthorized: return "unauthorized";
+    case Errc::InvalidConfig: return "invalid configuration";
+    case Errc::Cancelled: return "cancelled";
   }
   return "unknown";
 }

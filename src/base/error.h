@@ -44,8 +44,7 @@ using Result = tl::expected<T, Error>;
 
 inline tl::unexpected<Error> fail(Errc code, std::string what, std::string subject = {}, std::string cause = {},
                                   std::string remedy = {}) {
-  return tl::unexpected<Error>(
-      Error{code, std::move(what), std::move(subject), std::move(cause), std::move(remedy)});
+  return tl::unexpected<Error>(Error{code, std::move(what), std::move(subject), std::move(cause), std::move(remedy)});
 }
 
 // The text of an errno value, thread-safe.
@@ -57,36 +56,35 @@ std::string errno_text(int error_number);
 }  // namespace pgvigil
 
 // Asserts stay on in release builds: a crashed node fails over, a wrong one loses data.
-#define PGV_ASSERT(expression)                                           \
-  do {                                                                   \
-    if (!(expression)) [[unlikely]] {                                    \
-      ::pgvigil::assertion_failed(#expression, __FILE__, __LINE__);      \
-    }                                                                    \
+#define PGV_ASSERT(expression)                                      \
+  do {                                                              \
+    if (!(expression)) [[unlikely]] {                               \
+      ::pgvigil::assertion_failed(#expression, __FILE__, __LINE__); \
+    }                                                               \
   } while (false)
 
 #define PGV_CONCAT_INNER(a, b) a##b
 #define PGV_CONCAT(a, b) PGV_CONCAT_INNER(a, b)
 
 // PGV_TRY(name, expr): declares `name` with the value of the Result expr, or returns its error.
-#define PGV_TRY(name, ...)                                                                             \
-  auto PGV_CONCAT(pgv_result_, name) = (__VA_ARGS__);                                                  \
+#define PGV_TRY(name, ...)                                                                                          \
+  auto PGV_CONCAT(pgv_result_, name) = (__VA_ARGS__);                                                               \
   if (!PGV_CONCAT(pgv_result_, name)) return tl::make_unexpected(std::move(PGV_CONCAT(pgv_result_, name).error())); \
   auto& name = *PGV_CONCAT(pgv_result_, name)
 
-#define PGV_TRY_VOID(...)                                                        \
-  do {                                                                           \
-    if (auto pgv_result = (__VA_ARGS__); !pgv_result)                            \
-      return tl::make_unexpected(std::move(pgv_result.error()));                 \
+#define PGV_TRY_VOID(...)                                                                                        \
+  do {                                                                                                           \
+    if (auto pgv_result = (__VA_ARGS__); !pgv_result) return tl::make_unexpected(std::move(pgv_result.error())); \
   } while (false)
 
 // The same inside coroutines.
-#define PGV_CO_TRY(name, ...)                                                                             \
-  auto PGV_CONCAT(pgv_result_, name) = (__VA_ARGS__);                                                     \
+#define PGV_CO_TRY(name, ...)                                                                                          \
+  auto PGV_CONCAT(pgv_result_, name) = (__VA_ARGS__);                                                                  \
   if (!PGV_CONCAT(pgv_result_, name)) co_return tl::make_unexpected(std::move(PGV_CONCAT(pgv_result_, name).error())); \
   auto& name = *PGV_CONCAT(pgv_result_, name)
 
-#define PGV_CO_TRY_VOID(...)                                                     \
-  do {                                                                           \
-    auto pgv_result = (__VA_ARGS__);                                             \
+#define PGV_CO_TRY_VOID(...)                                                       \
+  do {                                                                             \
+    auto pgv_result = (__VA_ARGS__);                                               \
     if (!pgv_result) co_return tl::make_unexpected(std::move(pgv_result.error())); \
   } while (false)

@@ -14,18 +14,10 @@ std::string json_escape(std::string_view text) {
   out.reserve(text.size() + 8);
   for (const char c : text) {
     switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\t': out += "\\t"; break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
@@ -39,16 +31,11 @@ std::string json_escape(std::string_view text) {
 
 spdlog::level::level_enum spd_level(LogLevel level) {
   switch (level) {
-    case LogLevel::Debug:
-      return spdlog::level::debug;
-    case LogLevel::Info:
-      return spdlog::level::info;
-    case LogLevel::Warning:
-      return spdlog::level::warn;
-    case LogLevel::Error:
-      return spdlog::level::err;
-    case LogLevel::Critical:
-      return spdlog::level::critical;
+    case LogLevel::Debug: return spdlog::level::debug;
+    case LogLevel::Info: return spdlog::level::info;
+    case LogLevel::Warning: return spdlog::level::warn;
+    case LogLevel::Error: return spdlog::level::err;
+    case LogLevel::Critical: return spdlog::level::critical;
   }
   return spdlog::level::info;
 }
@@ -81,8 +68,8 @@ class SpdlogSink final : public LogSink {
     const auto name = kNames[static_cast<std::size_t>(level)];
     if (json_) {
       const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-      logger_->log(spd_level(level), R"({{"time":"{}","level":"{}","room":"{}","message":"{}"}})",
-                   iso8601(now), name, room, json_escape(message));
+      logger_->log(spd_level(level), R"({{"time":"{}","level":"{}","room":"{}","message":"{}"}})", iso8601(now), name,
+                   room, json_escape(message));
     } else {
       logger_->log(spd_level(level), "{} {}: {}", name, room, message);
     }

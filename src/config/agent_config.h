@@ -45,10 +45,10 @@ struct PostgresConfig {  // effective `postgresql` section
   std::string data_dir, config_dir, bin_dir;
   std::map<std::string, std::string> bin_name;
   std::string database = "postgres";
-  Credentials superuser, replication, rewind;  // rewind.username empty: the superuser is used
+  Credentials superuser, replication, rewind;     // rewind.username empty: the superuser is used
   std::map<std::string, std::string> parameters;  // local over dynamic, controlled ones already resolved and bounded
   std::map<std::string, std::string> parameters_primary, parameters_replica, parameters_standby_leader;
-  std::vector<std::string> pg_hba, pg_ident;      // empty: not managed
+  std::vector<std::string> pg_hba, pg_ident;  // empty: not managed
   std::map<std::string, std::string> recovery_conf;
   std::string custom_conf, config_base_name = "postgresql", pgpass;
   bool use_unix_socket = false, use_unix_socket_repl = false;
@@ -57,7 +57,7 @@ struct PostgresConfig {  // effective `postgresql` section
   std::vector<std::string> create_replica_methods{"basebackup"};
   std::map<std::string, std::map<std::string, std::string>> methods;  // section of each method; values as text
   std::vector<Option> basebackup, rewind_options;
-  std::map<std::string, std::string> callbacks;   // on_start, on_stop, on_restart, on_reload, on_role_change
+  std::map<std::string, std::string> callbacks;  // on_start, on_stop, on_restart, on_reload, on_role_change
   std::string pre_promote, before_stop, krbsrvname;
   Duration pg_ctl_timeout = std::chrono::seconds(60);
   friend bool operator==(const PostgresConfig&, const PostgresConfig&) = default;
@@ -71,10 +71,10 @@ struct BootstrapUser {
 
 struct BootstrapConfig {
   bool present = false;
-  std::string dcs;                   // JSON object text
+  std::string dcs;  // JSON object text
   std::vector<Option> initdb;
   std::string method = "initdb";
-  std::map<std::string, std::string> method_section;       // of a custom method
+  std::map<std::string, std::string> method_section;        // of a custom method
   std::map<std::string, std::string> method_recovery_conf;  // its recovery_conf
   std::string post_bootstrap;
   std::vector<std::string> pg_hba;
@@ -121,16 +121,16 @@ struct AgentConfig {  // local only; read by load_agent_config
   MemberName name;
   std::string scope, name_space = "service";
   Tags tags;
-  std::string raw_tags;              // JSON object text as it is published; empty when there is nothing to publish
+  std::string raw_tags;  // JSON object text as it is published; empty when there is nothing to publish
   LogSettings log;
   EtcdConfig etcd;
   RestApiConfig restapi;
   CtlConfig ctl;
   WatchdogConfig watchdog;
   BootstrapConfig bootstrap;
-  std::string local_postgresql;      // the local `postgresql` section as JSON text, for merging with the dynamic one
-  PostgresConfig postgresql;         // effective with no dynamic configuration at all
-  std::string source;                // file or directory it was read from
+  std::string local_postgresql;  // the local `postgresql` section as JSON text, for merging with the dynamic one
+  PostgresConfig postgresql;     // effective with no dynamic configuration at all
+  std::string source;            // file or directory it was read from
 };
 
 struct Effective {  // local configuration together with the dynamic one

@@ -43,7 +43,9 @@ void build_watchdog(const Reader& reader, WatchdogConfig& watchdog) {
   watchdog.safety_margin = std::chrono::seconds(reader.number("watchdog.safety_margin"));
 }
 
-bool flag(const Value* value) { return value != nullptr && value->is_scalar() && parse_boolean(value->text).value_or(false); }
+bool flag(const Value* value) {
+  return value != nullptr && value->is_scalar() && parse_boolean(value->text).value_or(false);
+}
 
 std::int64_t priority(const Value* value, std::int64_t fallback) {
   if (value == nullptr || !value->is_scalar()) return fallback;
@@ -83,7 +85,8 @@ void build_tags(const Value& root, AgentConfig& config) {
     const bool explains = (entry.key == "nofailover" && tags->find("failover_priority") != nullptr) ||
                           (entry.key == "nosync" && tags->find("sync_priority") != nullptr);
     if (known_flag && !flag(&entry.value) && (!explains || entry.value.is_null())) continue;
-    published.set(entry.key, known_flag ? Value::scalar(flag(&entry.value) ? "true" : "false", {}, false) : entry.value);
+    published.set(entry.key,
+                  known_flag ? Value::scalar(flag(&entry.value) ? "true" : "false", {}, false) : entry.value);
   }
   if (!published.entries.empty()) config.raw_tags = to_json(published);
 }
@@ -101,7 +104,8 @@ std::vector<BootstrapUser> build_users(const Value* users, Problems& problems) {
     user.name = entry.key;
     const std::string path = "bootstrap.users." + entry.key;
     if (!entry.value.is_map() && !entry.value.is_null()) {
-      problems.push_back({Severity::Error, entry.where, path, "", "expected a section", "with password and options below it"});
+      problems.push_back(
+          {Severity::Error, entry.where, path, "", "expected a section", "with password and options below it"});
       continue;
     }
     for (const Value::Entry& part : entry.value.entries) {
@@ -127,8 +131,8 @@ void build_method(const Value& section, BootstrapConfig& bootstrap, Problems& pr
   const Value* command = method == nullptr ? nullptr : method->find("command");
   if (command == nullptr || !command->is_scalar()) {
     const Value* name = section.find("method");
-    problems.push_back({Severity::Error, name == nullptr ? section.where : name->where, "bootstrap.method", bootstrap.method,
-                        fmt::format("there is no command for this method"),
+    problems.push_back({Severity::Error, name == nullptr ? section.where : name->where, "bootstrap.method",
+                        bootstrap.method, fmt::format("there is no command for this method"),
                         fmt::format("expected bootstrap.{}.command", bootstrap.method)});
     return;
   }
@@ -207,7 +211,11 @@ class Required {
       const Value* value = root_.at(std::string("etcd3.") + key);
       if (value != nullptr && !value->is_null()) return;
     }
-    problems_.push_back({Severity::Error, {root_.where.file, 0, 0}, "etcd3.hosts", "", "missing",
+    problems_.push_back({Severity::Error,
+                         {root_.where.file, 0, 0},
+                         "etcd3.hosts",
+                         "",
+                         "missing",
                          "for example hosts: [10.0.0.1:2379, 10.0.0.2:2379, 10.0.0.3:2379] below etcd3"});
   }
   // An address that tells other members nothing.

@@ -101,7 +101,8 @@ void check_restapi(const Reader& reader, const RestApiConfig& api, Problems& pro
     problems.push_back({Severity::Warning, value->where, key, value->text, std::move(what), std::move(valid)});
   };
   if (!api.username.empty() && api.password.empty()) {
-    warn("restapi.authentication.username", "there is no password for this user", "set restapi.authentication.password");
+    warn("restapi.authentication.username", "there is no password for this user",
+         "set restapi.authentication.password");
   }
   if (api.verify_client != "none" && api.cafile.empty()) {
     warn("restapi.verify_client", "client certificates cannot be verified without a CA", "set restapi.cafile");

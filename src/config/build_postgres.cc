@@ -67,14 +67,16 @@ std::vector<Option> basebackup_options(const Reader& reader, Problems& problems)
 }
 
 void build_replica_methods(const Value& merged, const Reader& reader, PostgresConfig& config) {
-  const char* key = reader.given("postgresql.create_replica_methods") || !reader.given("postgresql.create_replica_method")
-                        ? "postgresql.create_replica_methods"
-                        : "postgresql.create_replica_method";
+  const char* key =
+      reader.given("postgresql.create_replica_methods") || !reader.given("postgresql.create_replica_method")
+          ? "postgresql.create_replica_methods"
+          : "postgresql.create_replica_method";
   config.create_replica_methods = reader.list(key);
   config.methods.clear();
   for (const std::string& method : config.create_replica_methods) {
     const Value* section = merged.find(method);
-    if (section != nullptr && section->is_map() && method != "basebackup") config.methods[method] = script_map(*section);
+    if (section != nullptr && section->is_map() && method != "basebackup")
+      config.methods[method] = script_map(*section);
   }
 }
 
@@ -108,7 +110,8 @@ void build_shared_postgres(const Value& merged, const Value* dynamic_parameters,
   config.bin_dir = reader.text("postgresql.bin_dir");
   config.bin_name = reader.map("postgresql.bin_name");
   warn_unknown_names(reader.usable("postgresql.bin_name"), "postgresql.bin_name",
-                     {"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready", "pg_rewind"}, problems);
+                     {"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready", "pg_rewind"},
+                     problems);
   config.database = reader.text("postgresql.database");
   config.parameters = parameters_of(reader, "postgresql.parameters");
   config.parameters_primary = parameters_of(reader, "postgresql.parameters_primary");

@@ -13,8 +13,8 @@ namespace {
 
 // Files that have to exist before the agent starts. (pgpass is written by the agent; a watchdog device may be missing.)
 constexpr const char* kInputFiles[] = {
-    "etcd3.cacert",    "etcd3.cert",      "etcd3.key",      "restapi.certfile", "restapi.keyfile",
-    "restapi.cafile",  "ctl.cacert",      "ctl.certfile",   "ctl.keyfile",      "postgresql.bin_dir",
+    "etcd3.cacert",   "etcd3.cert", "etcd3.key",    "restapi.certfile", "restapi.keyfile",
+    "restapi.cafile", "ctl.cacert", "ctl.certfile", "ctl.keyfile",      "postgresql.bin_dir",
 };
 constexpr const char* kCredentialFiles[] = {"sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir"};
 
@@ -32,7 +32,8 @@ Problems check_config(const std::string& file_or_directory, const Environment& e
   auto examined = examine(file_or_directory, environment, Purpose::Agent);
   if (!examined) {
     const Error& error = examined.error();
-    return {{Problem::Severity::Error, {file_or_directory, 0, 0}, "", "", "cannot be read: " + error.cause, error.remedy}};
+    return {
+        {Problem::Severity::Error, {file_or_directory, 0, 0}, "", "", "cannot be read: " + error.cause, error.remedy}};
   }
   Problems problems = std::move(examined->problems);
   for (const char* path : kInputFiles) need_file(examined->root, path, problems);

@@ -1,4 +1,5 @@
-// `check-config FILE` and `--validate-config`: everything that is wrong with a configuration, without starting anything.
+// `check-config FILE` and `--validate-config`: everything that is wrong with a configuration, without starting
+// anything.
 #pragma once
 
 #include <string>

@@ -85,7 +85,8 @@ ClusterSettings build_settings(const Value& root) {
   settings.handover_timeout = reader.seconds("handover_timeout");
   settings.use_slots = reader.boolean("postgresql.use_slots");
   settings.use_pg_rewind = reader.boolean("postgresql.use_pg_rewind");
-  settings.remove_data_directory_on_rewind_failure = reader.boolean("postgresql.remove_data_directory_on_rewind_failure");
+  settings.remove_data_directory_on_rewind_failure =
+      reader.boolean("postgresql.remove_data_directory_on_rewind_failure");
   settings.remove_data_directory_on_diverged_timelines =
       reader.boolean("postgresql.remove_data_directory_on_diverged_timelines");
   settings.standby_cluster = standby_cluster(reader);
@@ -102,7 +103,8 @@ Result<Value> parse_dynamic(const std::string& json) {
   } else {
     return root;
   }
-  return fail(Errc::InvalidConfig, "cannot use the dynamic configuration", "", cause, "the last usable one stays in force");
+  return fail(Errc::InvalidConfig, "cannot use the dynamic configuration", "", cause,
+              "the last usable one stays in force");
 }
 
 const Value& postgresql_of(const Value& root) {
@@ -118,7 +120,8 @@ Value local_section(const AgentConfig& local) {
 
 Value merged_section(const Value& dynamic, const AgentConfig& local) {
   Value merged = merge_postgresql(postgresql_of(dynamic), local_section(local));
-  for (const char* key : {"connect_address", "proxy_address", "listen", "config_dir", "data_dir", "pgpass", "authentication"}) {
+  for (const char* key :
+       {"connect_address", "proxy_address", "listen", "config_dir", "data_dir", "pgpass", "authentication"}) {
     merged.remove(key);
   }
   return merged;
@@ -201,10 +204,10 @@ void check_timing(const Value& root, Problems& problems) {
   }
   if (wanted.loop_wait + 2 * wanted.retry_timeout <= wanted.ttl) return;
   const Timing used = obey_ttl_rule(wanted);
-  problems.push_back({Severity::Warning, root.where, "ttl", std::to_string(wanted.ttl),
-                      fmt::format("smaller than loop_wait + 2*retry_timeout ({} + 2*{})", wanted.loop_wait,
-                                  wanted.retry_timeout),
-                      fmt::format("loop_wait {} and retry_timeout {} are used", used.loop_wait, used.retry_timeout)});
+  problems.push_back(
+      {Severity::Warning, root.where, "ttl", std::to_string(wanted.ttl),
+       fmt::format("smaller than loop_wait + 2*retry_timeout ({} + 2*{})", wanted.loop_wait, wanted.retry_timeout),
+       fmt::format("loop_wait {} and retry_timeout {} are used", used.loop_wait, used.retry_timeout)});
 }
 
 Problems check(const Value& root) {

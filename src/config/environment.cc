@@ -33,9 +33,9 @@ struct Family {
 };
 
 const std::vector<Family>& families() {
-  static const std::vector<std::string_view> kUser{
-      "username", "password", "sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert",
-      "sslcrl",   "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation"};
+  static const std::vector<std::string_view> kUser{"username",  "password",    "sslmode",         "sslcert",
+                                                   "sslkey",    "sslpassword", "sslrootcert",     "sslcrl",
+                                                   "sslcrldir", "gssencmode",  "channel_binding", "sslnegotiation"};
   static const std::vector<Family> kFamilies{
       {"", "", {"name", "scope", "namespace", "thread_pool_size", "thread_stack_size"}},
       {"LOG_",
@@ -61,8 +61,8 @@ const std::vector<Family>& families() {
       {"REWIND_", "postgresql.authentication.rewind.", kUser},
       {"ETCD3_",
        "etcd3.",
-       {"host", "hosts", "url", "proxy", "use_proxies", "protocol", "srv", "srv_suffix", "username", "password", "cacert",
-        "cert", "key"}},
+       {"host", "hosts", "url", "proxy", "use_proxies", "protocol", "srv", "srv_suffix", "username", "password",
+        "cacert", "cert", "key"}},
   };
   return kFamilies;
 }
@@ -99,8 +99,8 @@ Value value_of(const std::string& path, const std::string& text, const SourceLoc
   Document document = read_yaml_text("value: " + std::string(yaml.starts_with("- ") ? "\n" : "") + yaml, where.file);
   Value* found = document.root.find("value");
   if (has_errors(document.problems) || found == nullptr) {
-    problems.push_back({Problem::Severity::Error, where, path, text,
-                        list ? "expected a list" : "expected a map", list ? "for example a, b" : "for example {a: b}"});
+    problems.push_back({Problem::Severity::Error, where, path, text, list ? "expected a list" : "expected a map",
+                        list ? "for example a, b" : "for example {a: b}"});
     return {};
   }
   const auto place = [&](auto& self, Value& value) -> void {
@@ -162,8 +162,9 @@ bool apply_foreign_store(Value& root, const std::string& name, const SourceLocat
 }  // namespace
 
 void apply_environment(Value& root, const Environment& environment, Problems& problems) {
-  static const std::map<std::string, std::string> kOld{
-      {"PATRONI_LOGLEVEL", "log.level"}, {"PATRONI_LOGFORMAT", "log.format"}, {"PATRONI_LOG_DATEFMT", "log.dateformat"}};
+  static const std::map<std::string, std::string> kOld{{"PATRONI_LOGLEVEL", "log.level"},
+                                                       {"PATRONI_LOGFORMAT", "log.format"},
+                                                       {"PATRONI_LOG_DATEFMT", "log.dateformat"}};
   remove_other_etcd_places(root, environment);
   for (const auto& old : kOld) {
     const auto found = environment.find(old.first);

@@ -13,7 +13,7 @@ enum class Purpose : std::uint8_t { Agent, Tool };
 struct Examined {
   AgentConfig config;  // complete only if `problems` has no errors
   Value root;
-  Problems problems;   // sorted by file and line
+  Problems problems;  // sorted by file and line
 };
 
 // Error: nothing could be read at all.

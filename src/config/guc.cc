@@ -39,13 +39,13 @@ constexpr Controlled kControlled[] = {
     {"max_worker_processes", Rule::Number, "8", 2},
     {"wal_log_hints", Rule::Boolean, "on", 0},
 };
-constexpr std::int64_t kSmallestWalKeep = 16;      // MB: one segment
+constexpr std::int64_t kSmallestWalKeep = 16;  // MB: one segment
 constexpr std::string_view kWalKeepDefault = "128MB";
 
 struct Change {
   std::string_view name;
-  int introduced;               // first major version that knows it; 0: older than 13
-  int removed;                  // first major version that does not know it any more; 0: still there
+  int introduced;  // first major version that knows it; 0: older than 13
+  int removed;     // first major version that does not know it any more; 0: still there
   std::string_view replacement;
 };
 
@@ -99,9 +99,10 @@ const Value* find_ignoring_case(const Value* map, std::string_view name) {
   return found;
 }
 
-void refuse(const Value& value, std::string_view name, std::string_view what, std::string_view used, Problems& problems) {
-  problems.push_back({Problem::Severity::Warning, value.where, fmt::format("postgresql.parameters.{}", name), value.text,
-                      std::string(what), fmt::format("{} is used", used)});
+void refuse(const Value& value, std::string_view name, std::string_view what, std::string_view used,
+            Problems& problems) {
+  problems.push_back({Problem::Severity::Warning, value.where, fmt::format("postgresql.parameters.{}", name),
+                      value.text, std::string(what), fmt::format("{} is used", used)});
 }
 
 std::string resolve(const Controlled& parameter, const Value& value, Problems& problems) {
@@ -131,8 +132,7 @@ std::string resolve(const Controlled& parameter, const Value& value, Problems& p
       return refused("expected replica or logical");
     }
     case Rule::Fixed:
-    case Rule::WalKeepSize:
-      break;
+    case Rule::WalKeepSize: break;
   }
   return std::string(parameter.fallback);
 }
@@ -179,8 +179,9 @@ std::vector<std::string> fit_parameters(std::map<std::string, std::string>& para
     if (!gone && !unborn) continue;
     const std::string value = found->second;
     parameters.erase(found);
-    const std::string reason = gone ? fmt::format("PostgreSQL {} has no parameter {} any more", major_version, change.name)
-                                    : fmt::format("PostgreSQL {} has no parameter {} yet", major_version, change.name);
+    const std::string reason =
+        gone ? fmt::format("PostgreSQL {} has no parameter {} any more", major_version, change.name)
+             : fmt::format("PostgreSQL {} has no parameter {} yet", major_version, change.name);
     if (change.replacement.empty()) {
       warnings.push_back(reason + ": it is left out");
     } else {

@@ -2,9 +2,9 @@
 // PATRONI_* environment over it. Patroni documentation, "YAML Configuration Settings" and "Environment Configuration
 // Settings".
 //
-// Passwords may be kept in files of their own: every key X that holds a secret (password, keyfile_password, sslpassword)
-// has a twin X_file with a path, and every such environment variable a twin with _FILE. One line break at the end of the
-// file does not belong to the password.
+// Passwords may be kept in files of their own: every key X that holds a secret (password, keyfile_password,
+// sslpassword) has a twin X_file with a path, and every such environment variable a twin with _FILE. One line break at
+// the end of the file does not belong to the password.
 #pragma once
 
 #include <map>

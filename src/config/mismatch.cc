@@ -20,15 +20,15 @@ std::vector<std::string> choices_of(const Setting& setting) {
 }
 
 bool same_word(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 Found check_choice(const Setting& setting, const Value& value) {
   const std::vector<std::string> choices = choices_of(setting);
-  const bool known = value.is_scalar() && std::any_of(choices.begin(), choices.end(),
-                                                      [&](const auto& choice) { return same_word(choice, value.text); });
+  const bool known = value.is_scalar() && std::any_of(choices.begin(), choices.end(), [&](const auto& choice) {
+                       return same_word(choice, value.text);
+                     });
   if (known) return std::nullopt;
   return Expectation{"expected one of " + join(choices, ", "), ""};
 }
@@ -70,7 +70,8 @@ Found check_map(const Setting& setting, const Value& value) {
 
 bool is_option(const Value& item) {
   if (item.is_scalar()) return !item.text.empty();
-  return item.is_map() && item.entries.size() == 1 && !item.entries[0].value.is_list() && !item.entries[0].value.is_map();
+  return item.is_map() && item.entries.size() == 1 && !item.entries[0].value.is_list() &&
+         !item.entries[0].value.is_map();
 }
 
 Found check_options(const Value& value) {
@@ -99,7 +100,7 @@ Found check_scalar(const Setting& setting, const Value& value) {
       return Expectation{"expected a number of bytes", "for example 1048576 or 1MB (units: B, kB, MB, GB, TB)"};
     case Kind::Address:
       if (parse_host_port(value.text)) return std::nullopt;
-      return Expectation{"expected host:port", setting.path == "restapi.listen" ? "for example 0.0.0.0:8008"
+      return Expectation{"expected host:port", setting.path == "restapi.listen"      ? "for example 0.0.0.0:8008"
                                                : setting.path.starts_with("restapi") ? "for example 10.0.0.1:8008"
                                                                                      : "for example 10.0.0.1:5432"};
     case Kind::Listen:
@@ -113,8 +114,7 @@ Found check_scalar(const Setting& setting, const Value& value) {
       if (url && (url->scheme == "http" || url->scheme == "https")) return std::nullopt;
       return Expectation{"expected a URL", "for example https://10.0.0.1:2379"};
     }
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 
@@ -123,39 +123,28 @@ Found check_scalar(const Setting& setting, const Value& value) {
 Found mismatch(const Setting& setting, const Value& value) {
   if (value.is_null()) return std::nullopt;  // as if it were not there
   switch (setting.kind) {
-    case Kind::Free:
-      return std::nullopt;
+    case Kind::Free: return std::nullopt;
     case Kind::Section:
       if (value.is_map()) return std::nullopt;
       return Expectation{"expected a section", "its keys stand below it, indented"};
-    case Kind::Choice:
-      return check_choice(setting, value);
-    case Kind::Endpoints:
-      return check_endpoints(value);
+    case Kind::Choice: return check_choice(setting, value);
+    case Kind::Endpoints: return check_endpoints(value);
     case Kind::TextList:
-    case Kind::Lines:
-      return check_list(setting, value);
+    case Kind::Lines: return check_list(setting, value);
     case Kind::TextMap:
-    case Kind::Parameters:
-      return check_map(setting, value);
-    case Kind::Options:
-      return check_options(value);
-    default:
-      return check_scalar(setting, value);
+    case Kind::Parameters: return check_map(setting, value);
+    case Kind::Options: return check_options(value);
+    default: return check_scalar(setting, value);
   }
 }
 
 std::optional<std::int64_t> number_of(const Setting& setting, const Value& value) {
   if (!value.is_scalar()) return std::nullopt;
   switch (setting.kind) {
-    case Kind::Integer:
-      return parse_number(value.text, Unit::Plain);
-    case Kind::Seconds:
-      return parse_number(value.text, Unit::Seconds);
-    case Kind::Bytes:
-      return parse_number(value.text, Unit::Bytes);
-    default:
-      return std::nullopt;
+    case Kind::Integer: return parse_number(value.text, Unit::Plain);
+    case Kind::Seconds: return parse_number(value.text, Unit::Seconds);
+    case Kind::Bytes: return parse_number(value.text, Unit::Bytes);
+    default: return std::nullopt;
   }
 }
 

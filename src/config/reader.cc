@@ -98,13 +98,15 @@ std::map<std::string, std::string> script_map(const Value& map) {
   for (const Value::Entry& entry : map.entries) {
     if (!entry.value.is_scalar()) continue;
     const bool boolean = scalar_type(entry.value) == ScalarType::Boolean;
-    result[entry.key] = !boolean ? entry.value.text : parse_boolean(entry.value.text).value_or(false) ? "True" : "False";
+    result[entry.key] = !boolean                                          ? entry.value.text
+                        : parse_boolean(entry.value.text).value_or(false) ? "True"
+                                                                          : "False";
   }
   return result;
 }
 
-std::vector<Option> read_options(const Value* value, const std::string& path, const std::vector<std::string_view>& forbidden,
-                                 Problems& problems) {
+std::vector<Option> read_options(const Value* value, const std::string& path,
+                                 const std::vector<std::string_view>& forbidden, Problems& problems) {
   std::vector<Option> result;
   const auto add = [&](std::string name, const Value* argument, const SourceLocation& where) {
     while (name.starts_with("-")) name.erase(0, 1);
@@ -119,8 +121,8 @@ std::vector<Option> read_options(const Value* value, const std::string& path, co
       name.resize(equals);
     }
     if (std::find(forbidden.begin(), forbidden.end(), name) != forbidden.end()) {
-      problems.push_back({Problem::Severity::Warning, where, path, name, "this option may not be given",
-                          "the agent sets it itself"});
+      problems.push_back(
+          {Problem::Severity::Warning, where, path, name, "this option may not be given", "the agent sets it itself"});
       return;
     }
     result.emplace_back(std::move(name), std::move(text));

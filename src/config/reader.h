@@ -41,13 +41,13 @@ class Reader {
   bool dynamic_;
 };
 
-// Scalars of a map as text, others left out. Booleans as `parameter_text` has them (on/off), or, for scripts, as Patroni
-// passes them to scripts (True/False).
+// Scalars of a map as text, others left out. Booleans as `parameter_text` has them (on/off), or, for scripts, as
+// Patroni passes them to scripts (True/False).
 std::map<std::string, std::string> text_map(const Value& map);
 std::map<std::string, std::string> script_map(const Value& map);
 
 // Options of a program. Those in `forbidden` are left out with a warning: the agent sets them itself.
-std::vector<Option> read_options(const Value* value, const std::string& path, const std::vector<std::string_view>& forbidden,
-                                 Problems& problems);
+std::vector<Option> read_options(const Value* value, const std::string& path,
+                                 const std::vector<std::string_view>& forbidden, Problems& problems);
 
 }  // namespace pgvigil::config

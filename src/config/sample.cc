@@ -5,7 +5,8 @@
 namespace pgvigil::config {
 
 std::string sample_config(const SampleChoices& choices) {
-  return fmt::format(R"(# pgvigil agent. Reads like Patroni's file: `pgvigil check-config FILE` says what is wrong with it.
+  return fmt::format(
+      R"(# pgvigil agent. Reads like Patroni's file: `pgvigil check-config FILE` says what is wrong with it.
 scope: {scope}
 name: {name}
 
@@ -53,7 +54,7 @@ postgresql:
 tags:
   nofailover: false
 )",
-                     fmt::arg("scope", choices.scope), fmt::arg("name", choices.name), fmt::arg("host", choices.host));
+      fmt::arg("scope", choices.scope), fmt::arg("name", choices.name), fmt::arg("host", choices.host));
 }
 
 }  // namespace pgvigil::config

@@ -20,8 +20,7 @@ struct UnitSize {
   std::string_view name;
   double size;  // in microseconds or bytes
 };
-constexpr UnitSize kTimes[] = {{"us", 1},        {"ms", 1e3},     {"s", 1e6},
-                               {"min", 60e6},    {"h", 3600e6},   {"d", 86400e6}};
+constexpr UnitSize kTimes[] = {{"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"min", 60e6}, {"h", 3600e6}, {"d", 86400e6}};
 constexpr UnitSize kSizes[] = {{"B", 1}, {"kB", 1024}, {"MB", 1048576}, {"GB", 1073741824}, {"TB", 1099511627776.0}};
 
 // The size of "MB", or of "8kB"; time and memory are told apart by `table`.
@@ -138,10 +137,8 @@ std::optional<std::int64_t> parse_number(std::string_view text, Unit unit) {
       if (!parts || !parts->unit.empty()) return std::nullopt;
       return whole(parts->number);
     }
-    case Unit::Seconds:
-      return parse_in_unit(text, "s");
-    case Unit::Bytes:
-      return parse_in_unit(text, "B");
+    case Unit::Seconds: return parse_in_unit(text, "s");
+    case Unit::Bytes: return parse_in_unit(text, "B");
   }
   return std::nullopt;
 }
@@ -271,9 +268,7 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return text;
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
+bool is_loopback(std::string_view host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 bool is_wildcard(std::string_view host) { return host.empty() || host == "*" || host == "0.0.0.0" || host == "::"; }
 

@@ -47,7 +47,7 @@ std::string_view trimmed(std::string_view text);
 std::vector<std::string> split_commas(std::string_view text);  // trimmed, empty parts left out
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
-bool is_loopback(std::string_view host);   // localhost, 127.0.0.0/8, ::1
-bool is_wildcard(std::string_view host);   // "", *, 0.0.0.0, ::
+bool is_loopback(std::string_view host);  // localhost, 127.0.0.0/8, ::1
+bool is_wildcard(std::string_view host);  // "", *, 0.0.0.0, ::
 
 }  // namespace pgvigil::config

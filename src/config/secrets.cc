@@ -47,13 +47,15 @@ class Resolver {
   void resolve(Value& section, const std::string& path, const std::string& key) {
     const std::string file_key = key + "_file";
     const Value* inline_value = section.find(key);
-    if (inline_value != nullptr && inline_value->is_scalar() && !inline_value->text.empty()) remember(inline_value->where);
+    if (inline_value != nullptr && inline_value->is_scalar() && !inline_value->text.empty())
+      remember(inline_value->where);
     const Value* file = section.find(file_key);
     if (file == nullptr || file->is_null()) return;
     const std::string file_path = path + "." + file_key;
     if (!file->is_scalar()) return;  // validation has said so
     if (inline_value != nullptr && !inline_value->is_null()) {
-      report(Severity::Error, file->where, file_path, "", fmt::format("given together with {}", key), "keep one of them");
+      report(Severity::Error, file->where, file_path, "", fmt::format("given together with {}", key),
+             "keep one of them");
       return;
     }
     auto text = read_small_file(file->text);

@@ -37,74 +37,46 @@ std::string canonical(std::string_view path) {
 
 std::string_view kind_text(Kind kind) {
   switch (kind) {
-    case Kind::Section:
-      return "section";
-    case Kind::Text:
-      return "text";
-    case Kind::Secret:
-      return "secret";
-    case Kind::Choice:
-      return "choice";
-    case Kind::Boolean:
-      return "boolean";
-    case Kind::Integer:
-      return "integer";
-    case Kind::Seconds:
-      return "seconds";
-    case Kind::Bytes:
-      return "bytes";
-    case Kind::Address:
-      return "host:port";
-    case Kind::Listen:
-      return "address[,address]:port";
-    case Kind::Endpoint:
-      return "host[:port]";
-    case Kind::Endpoints:
-      return "list of host[:port]";
-    case Kind::Url:
-      return "URL";
-    case Kind::File:
-      return "file";
-    case Kind::Directory:
-      return "directory";
-    case Kind::TextList:
-      return "list";
-    case Kind::Lines:
-      return "list of lines";
-    case Kind::TextMap:
-      return "map";
-    case Kind::Parameters:
-      return "map of parameters";
-    case Kind::Options:
-      return "list of options";
-    case Kind::Free:
-      return "see text";
+    case Kind::Section: return "section";
+    case Kind::Text: return "text";
+    case Kind::Secret: return "secret";
+    case Kind::Choice: return "choice";
+    case Kind::Boolean: return "boolean";
+    case Kind::Integer: return "integer";
+    case Kind::Seconds: return "seconds";
+    case Kind::Bytes: return "bytes";
+    case Kind::Address: return "host:port";
+    case Kind::Listen: return "address[,address]:port";
+    case Kind::Endpoint: return "host[:port]";
+    case Kind::Endpoints: return "list of host[:port]";
+    case Kind::Url: return "URL";
+    case Kind::File: return "file";
+    case Kind::Directory: return "directory";
+    case Kind::TextList: return "list";
+    case Kind::Lines: return "list of lines";
+    case Kind::TextMap: return "map";
+    case Kind::Parameters: return "map of parameters";
+    case Kind::Options: return "list of options";
+    case Kind::Free: return "see text";
   }
   return "";
 }
 
 std::string_view origin_text(Origin origin) {
   switch (origin) {
-    case Origin::Local:
-      return "file";
-    case Origin::Dynamic:
-      return "etcd";
-    case Origin::Both:
-      return "file over etcd";
+    case Origin::Local: return "file";
+    case Origin::Dynamic: return "etcd";
+    case Origin::Both: return "file over etcd";
   }
   return "";
 }
 
 std::string_view reload_text(Reload reload) {
   switch (reload) {
-    case Reload::Live:
-      return "at once";
-    case Reload::Restart:
-      return "restart of the agent";
-    case Reload::FirstStart:
-      return "new clusters only";
-    case Reload::None:
-      return "no effect";
+    case Reload::Live: return "at once";
+    case Reload::Restart: return "restart of the agent";
+    case Reload::FirstStart: return "new clusters only";
+    case Reload::None: return "no effect";
   }
   return "";
 }
@@ -165,7 +137,9 @@ std::string settings_reference_markdown() {
     if (row_section != section || row_dynamic != dynamic) {
       section = row_section;
       dynamic = row_dynamic;
-      const std::string title = !section.empty() ? fmt::format("`{}`", section) : dynamic ? "Dynamic configuration" : "Top level";
+      const std::string title = !section.empty() ? fmt::format("`{}`", section)
+                                : dynamic        ? "Dynamic configuration"
+                                                 : "Top level";
       page += fmt::format("\n## {}\n\n", title);
       page += "| key | kind | default | accepts | from | takes effect | meaning |\n|---|---|---|---|---|---|---|\n";
     }

@@ -12,11 +12,11 @@
 namespace pgvigil::config {
 
 enum class Kind : std::uint8_t {
-  Section,     // a map whose keys are settings of their own
+  Section,  // a map whose keys are settings of their own
   Text,
-  Secret,      // text; has a twin X_file; never shown
-  Choice,      // one of `choices`, separated by '|'
-  Boolean,     // on/true/yes/1, off/false/no/0, any case
+  Secret,   // text; has a twin X_file; never shown
+  Choice,   // one of `choices`, separated by '|'
+  Boolean,  // on/true/yes/1, off/false/no/0, any case
   Integer,
   Seconds,     // integer, or with a unit: 30min
   Bytes,       // integer, or with a unit: 1GB
@@ -44,16 +44,16 @@ enum class Reload : std::uint8_t {
 };
 
 struct Setting {
-  std::string_view path;      // "restapi.listen"
+  std::string_view path;  // "restapi.listen"
   Kind kind = Kind::Text;
   Origin origin = Origin::Local;
   Reload reload = Reload::Live;
-  std::string_view fallback = {};  // as it would be written; empty: none
-  std::string_view doc = {};  // one sentence
+  std::string_view fallback = {};                               // as it would be written; empty: none
+  std::string_view doc = {};                                    // one sentence
   std::int64_t min = std::numeric_limits<std::int64_t>::min();  // seconds, bytes or plain, by kind
   std::int64_t max = std::numeric_limits<std::int64_t>::max();
   std::string_view choices = {};
-  bool own = false;           // pgvigil's own: Patroni ignores it
+  bool own = false;  // pgvigil's own: Patroni ignores it
 };
 
 std::span<const Setting> settings();

@@ -100,8 +100,9 @@ class Walk {
   void unlisted(const Value::Entry& entry, const std::string& section_path, const std::string& path) {
     if (const Setting* secret = secret_of_file_key(path, dynamic_)) {
       if (!entry.value.is_scalar()) {
-        report(Severity::Error, entry, path, "", fmt::format("expected the path of a file with the {}",
-                                                              secret->path.substr(secret->path.rfind('.') + 1)), "");
+        report(Severity::Error, entry, path, "",
+               fmt::format("expected the path of a file with the {}", secret->path.substr(secret->path.rfind('.') + 1)),
+               "");
       }
       return;
     }
@@ -112,7 +113,8 @@ class Walk {
         report(Severity::Warning, entry, path, "", "has no effect in the dynamic configuration",
                "it belongs into the local file of each member");
       } else {
-        report(Severity::Warning, entry, path, "", "has no effect in the local file", std::string(kWhereDynamicBelongs));
+        report(Severity::Warning, entry, path, "", "has no effect in the local file",
+               std::string(kWhereDynamicBelongs));
       }
       return;
     }
@@ -130,20 +132,23 @@ class Walk {
   // Sections of bootstrap and replica methods carry names of the operator's choice.
   [[nodiscard]] bool is_method_section(const Value::Entry& entry, const std::string& section_path) const {
     if (section_path != "postgresql" && section_path != "bootstrap") return false;
-    return entry.value.is_map() && (entry.value.find("command") != nullptr || entry.value.find("no_params") != nullptr ||
-                                    entry.value.find("no_leader") != nullptr || entry.value.find("keep_data") != nullptr);
+    return entry.value.is_map() &&
+           (entry.value.find("command") != nullptr || entry.value.find("no_params") != nullptr ||
+            entry.value.find("no_leader") != nullptr || entry.value.find("keep_data") != nullptr);
   }
 
   bool foreign_store(const Value::Entry& entry) {
     if (entry.key == "etcd") {
       report(Severity::Error, entry, entry.key, "",
-             "selects the v2 API of etcd, whose keys are invisible to v3 and which etcd 3.6 no longer has; pgvigil speaks v3",
+             "selects the v2 API of etcd, whose keys are invisible to v3 and which etcd 3.6 no longer has; pgvigil "
+             "speaks v3",
              "rename the section to \"etcd3\" (on all members at once)");
       return true;
     }
     for (const std::string_view store : {"consul", "zookeeper", "exhibitor", "kubernetes", "raft"}) {
       if (entry.key != store) continue;
-      report(Severity::Error, entry, entry.key, "", "this store is not supported", "pgvigil keeps its state in etcd (section etcd3)");
+      report(Severity::Error, entry, entry.key, "", "this store is not supported",
+             "pgvigil keeps its state in etcd (section etcd3)");
       return true;
     }
     if (entry.key == "citus") {
@@ -156,8 +161,8 @@ class Walk {
   void local_parameters(const Value& parameters, const std::string& path) {
     for (const Value::Entry& entry : parameters.entries) {
       if (!is_controlled(entry.key)) continue;
-      std::string valid = fmt::format("it is the same on all members: set postgresql.parameters.{} with edit-config",
-                                      entry.key);
+      std::string valid =
+          fmt::format("it is the same on all members: set postgresql.parameters.{} with edit-config", entry.key);
       if (entry.key == "listen_addresses" || entry.key == "port") valid = "it follows from postgresql.listen";
       if (entry.key == "cluster_name") valid = "it follows from scope";
       report(Severity::Warning, entry, below(path, entry.key), entry.value.text, "has no effect in the local file",
@@ -178,13 +183,15 @@ class Walk {
 
   static std::string shown(const Setting& row, const Value& value) {
     if (!value.is_scalar()) return "";
-    const bool secret = row.kind == Kind::Secret || (row.kind == Kind::Url && value.text.find('@') != std::string::npos);
+    const bool secret =
+        row.kind == Kind::Secret || (row.kind == Kind::Url && value.text.find('@') != std::string::npos);
     return secret ? "***" : value.text;
   }
 
-  void report(Severity severity, const Value::Entry& entry, const std::string& path, std::string value, std::string what,
-              std::string valid) {
-    const SourceLocation& where = entry.where.line > 0 || entry.value.where.file.empty() ? entry.where : entry.value.where;
+  void report(Severity severity, const Value::Entry& entry, const std::string& path, std::string value,
+              std::string what, std::string valid) {
+    const SourceLocation& where =
+        entry.where.line > 0 || entry.value.where.file.empty() ? entry.where : entry.value.where;
     problems_.push_back({severity, where, prefix_ + path, std::move(value), std::move(what), std::move(valid)});
   }
 
@@ -197,7 +204,8 @@ void check_tags(const Value& root, Problems& problems) {
   const Value* tags = root.find("tags");
   if (tags == nullptr || tags->is_null()) return;
   if (!tags->is_map()) {
-    problems.push_back({Severity::Error, tags->where, "tags", "", "expected a section", "its keys stand below it, indented"});
+    problems.push_back(
+        {Severity::Error, tags->where, "tags", "", "expected a section", "its keys stand below it, indented"});
     return;
   }
   for (const Value::Entry& entry : tags->entries) {
@@ -210,7 +218,8 @@ void check_tags(const Value& root, Problems& problems) {
       problems.push_back({Severity::Error, entry.where, "tags." + entry.key, value.text, "expected on or off",
                           "also true, yes, 1, false, no, 0"});
     } else if (priority && !(value.is_scalar() && parse_number(value.text, Unit::Plain))) {
-      problems.push_back({Severity::Error, entry.where, "tags." + entry.key, value.text, "expected a whole number", ""});
+      problems.push_back(
+          {Severity::Error, entry.where, "tags." + entry.key, value.text, "expected a whole number", ""});
     }
   }
 }

@@ -32,7 +32,8 @@ bool looks_like_float(std::string_view text) {
       std::string_view exponent = text.substr(i + 1);
       if (exponent.empty() || (exponent.front() != '+' && exponent.front() != '-')) return false;
       exponent.remove_prefix(1);
-      return !exponent.empty() && std::all_of(exponent.begin(), exponent.end(), [](unsigned char d) { return std::isdigit(d) != 0; });
+      return !exponent.empty() &&
+             std::all_of(exponent.begin(), exponent.end(), [](unsigned char d) { return std::isdigit(d) != 0; });
     } else {
       return false;
     }
@@ -42,34 +43,27 @@ bool looks_like_float(std::string_view text) {
 
 Json scalar_to_json(const Value& value) {
   switch (scalar_type(value)) {
-    case ScalarType::Null:
-      return nullptr;
-    case ScalarType::Boolean:
-      return parse_boolean(value.text).value_or(false);
+    case ScalarType::Null: return nullptr;
+    case ScalarType::Boolean: return parse_boolean(value.text).value_or(false);
     case ScalarType::Integer:
       if (const auto number = parse_yaml_integer(value.text)) return *number;
       return value.text;
-    case ScalarType::Float:
-      return std::strtod(value.text.c_str(), nullptr);
-    case ScalarType::Text:
-      break;
+    case ScalarType::Float: return std::strtod(value.text.c_str(), nullptr);
+    case ScalarType::Text: break;
   }
   return value.text;
 }
 
 Json convert(const Value& value) {
   switch (value.type) {
-    case Value::Type::Null:
-      return nullptr;
-    case Value::Type::Scalar:
-      return scalar_to_json(value);
+    case Value::Type::Null: return nullptr;
+    case Value::Type::Scalar: return scalar_to_json(value);
     case Value::Type::List: {
       Json list = Json::array();
       for (const Value& item : value.items) list.push_back(convert(item));
       return list;
     }
-    case Value::Type::Map:
-      break;
+    case Value::Type::Map: break;
   }
   Json map = Json::object();
   for (const Value::Entry& entry : value.entries) map[entry.key] = convert(entry.value);
@@ -192,17 +186,15 @@ ScalarType scalar_type(const Value& value) {
   if (value.string) return ScalarType::Text;
   const std::string& text = value.text;
   if (one_of(text, {"", "~", "null", "Null", "NULL"})) return ScalarType::Null;
-  if (one_of(text, {"yes", "Yes", "YES", "no", "No", "NO", "true", "True", "TRUE", "false", "False", "FALSE", "on", "On",
-                    "ON", "off", "Off", "OFF"})) {
+  if (one_of(text, {"yes", "Yes", "YES", "no", "No", "NO", "true", "True", "TRUE", "false", "False", "FALSE", "on",
+                    "On", "ON", "off", "Off", "OFF"})) {
     return ScalarType::Boolean;
   }
   if (parse_yaml_integer(text)) return ScalarType::Integer;
   return looks_like_float(text) ? ScalarType::Float : ScalarType::Text;
 }
 
-std::string to_json(const Value& value) {
-  return convert(value).dump(-1, ' ', true, Json::error_handler_t::replace);
-}
+std::string to_json(const Value& value) { return convert(value).dump(-1, ' ', true, Json::error_handler_t::replace); }
 
 Result<Value> parse_json(const std::string& text) {
   try {

@@ -16,7 +16,7 @@ namespace pgvigil::config {
 
 namespace {
 
-constexpr int kDeepest = 50;            // recursion below follows the document
+constexpr int kDeepest = 50;                 // recursion below follows the document
 constexpr std::size_t kMostNodes = 100'000;  // aliases multiply: a short text can stand for billions of nodes
 constexpr std::size_t kLargestFile = 1U << 20U;
 
@@ -40,10 +40,8 @@ class Converter {
         for (const YAML::Node& item : node) list.items.push_back(convert(item, depth + 1, path));
         return list;
       }
-      case YAML::NodeType::Map:
-        return convert_map(node, depth, path);
-      default:
-        return null(where);
+      case YAML::NodeType::Map: return convert_map(node, depth, path);
+      default: return null(where);
     }
   }
 
@@ -74,9 +72,10 @@ class Converter {
         map.entries.push_back({key, where, std::move(value)});
         continue;
       }
-      problems_.push_back({Problem::Severity::Warning, where, below, "",
-                           fmt::format("given twice: this one counts, the one in line {} is ignored", found->where.line),
-                           "keep one of them"});
+      problems_.push_back(
+          {Problem::Severity::Warning, where, below, "",
+           fmt::format("given twice: this one counts, the one in line {} is ignored", found->where.line),
+           "keep one of them"});
       *found = {key, where, std::move(value)};
     }
     for (Value::Entry& entry : merged.entries) {

@@ -87,7 +87,7 @@ struct ClusterStore::Impl {
   ViewCache cache;
   Rng rng;
   TaskGroup tasks;
-  Signal changed;      // the watch was lost, or stop()
+  Signal changed;  // the watch was lost, or stop()
   Signal lease_free;
   ChangeHandler handler;
   std::unique_ptr<Watch> watch;

@@ -16,8 +16,8 @@
 
 namespace pgvigil::dcs {
 
-// Parses the `config` key. Given by the caller (config/dynamic.h) so that dcs needs no YAML. On unusable text it returns
-// an error and the last good settings stay in force.
+// Parses the `config` key. Given by the caller (config/dynamic.h) so that dcs needs no YAML. On unusable text it
+// returns an error and the last good settings stay in force.
 using SettingsParser = std::function<Result<ClusterSettings>(const std::string& json)>;
 
 struct ClusterStoreOptions {
@@ -26,12 +26,12 @@ struct ClusterStoreOptions {
   MemberName self;
   ClusterSettings initial_settings;  // until `config` was read
   SettingsParser parse_settings;
-  std::uint64_t seed = 1;            // of the jitter between attempts
+  std::uint64_t seed = 1;  // of the jitter between attempts
 };
 
-struct LeaseProof {         // "the lease lives at least until sent_at + ttl"
+struct LeaseProof {  // "the lease lives at least until sent_at + ttl"
   LeaseId lease;
-  TimePoint sent_at;        // read before the request left
+  TimePoint sent_at;  // read before the request left
   Duration ttl{0};
   [[nodiscard]] TimePoint proven_until() const { return sent_at + ttl; }
 };
@@ -65,8 +65,8 @@ class ClusterStore {
   // --- the session lease (bound to `leader` and `members/<self>`) ---
   // The proof of the last grant or confirmed renewal; empty before the first grant and after the lease was lost.
   [[nodiscard]] std::optional<LeaseProof> lease() const;
-  // Grants the lease with the settings' ttl if there is none (or if the ttl has changed: then a new one), else renews it.
-  // LeaseLost: etcd answered that it is gone; the proof is dropped, the next call grants anew.
+  // Grants the lease with the settings' ttl if there is none (or if the ttl has changed: then a new one), else renews
+  // it. LeaseLost: etcd answered that it is gone; the proof is dropped, the next call grants anew.
   Task<Result<LeaseProof>> ensure_lease(TimePoint deadline);
 
   // --- the leader key: every write of it is a compare ---
@@ -82,12 +82,13 @@ class ClusterStore {
   // absent -> "". Together with it goes our own key pgvigil/bootstrap (under the lease), so that after an Unknown
   // outcome bootstrapper() tells whose claim it is.
   Task<TxnReply> claim_initialize(TimePoint deadline);
-  Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);             // put under compare of the seen revision
-  Task<TxnReply> delete_initialize(TimePoint deadline);                                // only if still ""
-  Task<TxnReply> write_member(std::string json, TimePoint deadline);                   // put with my lease
+  Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);  // put under compare of the seen revision
+  Task<TxnReply> delete_initialize(TimePoint deadline);                     // only if still ""
+  Task<TxnReply> write_member(std::string json, TimePoint deadline);        // put with my lease
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);
   Task<TxnReply> write_history(std::string json, TimePoint deadline);
-  Task<TxnReply> write_config(std::string json, std::optional<Revision> expected, TimePoint deadline);  // nullopt: plain
+  Task<TxnReply> write_config(std::string json, std::optional<Revision> expected,
+                              TimePoint deadline);  // nullopt: plain
   Task<TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline);
   Task<TxnReply> write_sync(std::string json, Revision expected, TimePoint deadline);  // 0: must not exist
   Task<TxnReply> delete_sync(Revision expected, TimePoint deadline);

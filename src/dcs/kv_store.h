@@ -56,9 +56,9 @@ enum class WriteOutcome : std::uint8_t { Applied, Refused, Unknown };
 
 struct TxnReply {
   WriteOutcome outcome = WriteOutcome::Unknown;
-  Revision revision;          // of the store after an answer; 0 when unknown
-  bool by_or_branch = false;  // applied by or_success
-  std::optional<Error> error; // why the outcome is Unknown, or why a put failed (Errc::LeaseLost: the lease is gone)
+  Revision revision;           // of the store after an answer; 0 when unknown
+  bool by_or_branch = false;   // applied by or_success
+  std::optional<Error> error;  // why the outcome is Unknown, or why a put failed (Errc::LeaseLost: the lease is gone)
 };
 
 enum class Consistency : std::uint8_t { Linearizable, Serializable };

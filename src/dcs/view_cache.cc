@@ -73,7 +73,8 @@ void ViewCache::apply(const std::string& name, const KeyValue* kv) {
   const Revision revision = kv != nullptr ? kv->mod_revision : Revision();
   if (name == kLeaderKey) {
     v.leader.reset();
-    if (kv != nullptr && !value.empty()) v.leader = LeaderKey{MemberName(value), Term(kv->create_revision), revision, kv->lease};
+    if (kv != nullptr && !value.empty())
+      v.leader = LeaderKey{MemberName(value), Term(kv->create_revision), revision, kv->lease};
   } else if (name == kInitializeKey) {
     v.initialize = kv != nullptr ? std::optional<std::string>(value) : std::nullopt;
     v.initialize_revision = revision;

@@ -11,9 +11,9 @@
 namespace pgvigil::guard {
 
 struct GuardStatus {
-  std::int64_t postmaster_pid = 0;    // 0: disarmed
-  TimePoint deadline;                 // meaningful while armed
-  std::uint64_t kills = 0;            // how often this guard has enforced a deadline
+  std::int64_t postmaster_pid = 0;  // 0: disarmed
+  TimePoint deadline;               // meaningful while armed
+  std::uint64_t kills = 0;          // how often this guard has enforced a deadline
 };
 
 class GuardLink {

@@ -43,8 +43,8 @@ Result<void> UnixGuardLink::spawn() {
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   const std::string idle = std::to_string(options_.idle_seconds);
-  char* argv[] = {options_.program.data(), options_.socket.data(), options_.data_dir.data(), const_cast<char*>(idle.c_str()),
-                  nullptr};
+  char* argv[] = {options_.program.data(), options_.socket.data(), options_.data_dir.data(),
+                  const_cast<char*>(idle.c_str()), nullptr};
   pid_t pid = 0;
   const int error = posix_spawn(&pid, options_.program.c_str(), nullptr, &attributes, argv, environ);
   posix_spawnattr_destroy(&attributes);
@@ -60,7 +60,8 @@ Result<void> UnixGuardLink::connect(bool start) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (options_.socket.size() >= sizeof address.sun_path) {
-    return fail(Errc::InvalidConfig, "the path of the guard's socket is too long", options_.socket, {}, "use a shorter one");
+    return fail(Errc::InvalidConfig, "the path of the guard's socket is too long", options_.socket, {},
+                "use a shorter one");
   }
   std::memcpy(address.sun_path, options_.socket.data(), options_.socket.size());
   bool spawned = false;

@@ -11,10 +11,10 @@ namespace pgvigil::guard {
 class UnixGuardLink final : public GuardLink {
  public:
   struct Options {
-    std::string program;   // pgvigil-guard
-    std::string socket;    // in a directory that only we may enter
-    std::string data_dir;  // whose processes are killed
-    int idle_seconds = 60; // the guard ends by itself after this long without an agent, disarmed
+    std::string program;    // pgvigil-guard
+    std::string socket;     // in a directory that only we may enter
+    std::string data_dir;   // whose processes are killed
+    int idle_seconds = 60;  // the guard ends by itself after this long without an agent, disarmed
   };
 
   explicit UnixGuardLink(Options options) : options_(std::move(options)) {}

@@ -1,5 +1,5 @@
-// What agent and guard say to each other: fixed messages of one size over a SOCK_SEQPACKET Unix socket, both ends on one
-// machine and from one build.
+// What agent and guard say to each other: fixed messages of one size over a SOCK_SEQPACKET Unix socket, both ends on
+// one machine and from one build.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Reply {
   std::uint32_t magic = kMagic;
   std::int32_t error = 0;  // errno; 0: done
   std::int64_t deadline_ns = 0;
-  std::int64_t pid = 0;    // 0: disarmed
+  std::int64_t pid = 0;  // 0: disarmed
   std::uint64_t kills = 0;
 };
 

@@ -32,8 +32,9 @@ Decision without_view(const Situation& at) {
   if (at.now < at.self.started + kAdoptionGrace) {
     return answer(Action::None, "etcd_unread", "waiting for the first answer of etcd");
   }
-  return answer(Action::DemoteOffline, "unproven_primary", "PostgreSQL was found running as a primary, nothing proves "
-                                                           "that this member leads, and etcd does not answer");
+  return answer(Action::DemoteOffline, "unproven_primary",
+                "PostgreSQL was found running as a primary, nothing proves "
+                "that this member leads, and etcd does not answer");
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ Answer repair(const Situation& at) {
     case RewindStage::Due:
     case RewindStage::Undecided:
       if (streams_the_leaders_timeline(at, *leader)) return std::nullopt;
-      if (leader->role != Role::Leader || !leader->checkpoint_after_promote.value_or(true) || leader->conn_url.empty()) {
+      if (leader->role != Role::Leader || !leader->checkpoint_after_promote.value_or(true) ||
+          leader->conn_url.empty()) {
         return std::nullopt;
       }
       return answer(Action::CheckRewind, "compare_histories",
@@ -51,9 +52,9 @@ MemberName upstream_of(const ClusterView& view, const LocalState& self) {
 
 Decision follow(const Situation& at) {
   if (at.may_write() && !at.paused()) {
-    return with_rewind_check(answer(Action::DemoteNow, "not_the_leader",
-                                    fmt::format("runs as a primary, and {} holds the leader key",
-                                                at.view.leader->name.text())));
+    return with_rewind_check(
+        answer(Action::DemoteNow, "not_the_leader",
+               fmt::format("runs as a primary, and {} holds the leader key", at.view.leader->name.text())));
   }
   if (at.instance.postmaster == PostmasterState::Unresponsive) {
     return answer(Action::None, "unresponsive", "PostgreSQL runs and does not answer in time");

@@ -14,8 +14,9 @@ Decision lead(const Situation& at) {
   }
   const bool primary = at.may_write();
   if (at.self.watchdog_required && at.self.watchdog_failed) {
-    return primary ? with_rewind_check(answer(Action::DemoteRelease, "watchdog", "the watchdog is required and unusable"))
-                   : answer(Action::ReleaseLeader, "watchdog", "the watchdog is required and unusable");
+    return primary
+               ? with_rewind_check(answer(Action::DemoteRelease, "watchdog", "the watchdog is required and unusable"))
+               : answer(Action::ReleaseLeader, "watchdog", "the watchdog is required and unusable");
   }
   if (at.standby_cluster()) {
     if (primary) {
@@ -29,7 +30,8 @@ Decision lead(const Situation& at) {
     return answer(Action::KeepLeading, "leader", "leading, the lease is proven");
   }
   if (at.self.no_race_until && at.now < *at.self.no_race_until) {
-    return answer(Action::ReleaseLeader, "promotion_failed", "the promotion failed: leaving the lead to another member");
+    return answer(Action::ReleaseLeader, "promotion_failed",
+                  "the promotion failed: leaving the lead to another member");
   }
   if (!at.lease_proven()) {
     return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the promotion");

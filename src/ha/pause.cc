@@ -8,7 +8,8 @@ namespace {
 Decision paused_primary(const Situation& at) {
   if (at.own_lock()) {
     if (!at.attached()) {
-      return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+      return answer(Action::ReattachLeader, "reattach",
+                    "the leader key carries this member's name under an older lease");
     }
     if (auto request = step_down(at)) return *request;
     return answer(Action::KeepLeading, "paused_leader", "leading, in maintenance mode");
@@ -18,8 +19,8 @@ Decision paused_primary(const Situation& at) {
                   fmt::format("runs as a primary although {} holds the leader key; left alone in maintenance mode",
                               at.view.leader->name.text()));
   }
-  const bool fits = !at.view.initialize || at.view.initialize->empty() ||
-                    *at.view.initialize == at.instance.system_id.text();
+  const bool fits =
+      !at.view.initialize || at.view.initialize->empty() || *at.view.initialize == at.instance.system_id.text();
   if (!fits) return answer(Action::None, "paused_foreign", "runs another database system than the cluster");
   const auto& request = at.view.failover;
   if (request && !request->candidate.empty() && !at.is_me(request->candidate) &&
@@ -69,7 +70,8 @@ Decision while_paused(const Situation& at) {
     return answer(Action::None, "paused_foreign", "runs another database system than the cluster");
   }
   if (at.stopped()) {
-    if (at.own_lock()) return answer(Action::ReleaseLeader, "paused_stopped", "PostgreSQL is stopped, in maintenance mode");
+    if (at.own_lock())
+      return answer(Action::ReleaseLeader, "paused_stopped", "PostgreSQL is stopped, in maintenance mode");
     return answer(Action::None, "paused_stopped", "PostgreSQL stays stopped, in maintenance mode");
   }
   if (at.own_lock() && (!at.view.initialize || !is_valid(SystemId(*at.view.initialize))) && is_valid(mine)) {

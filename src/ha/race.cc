@@ -13,8 +13,8 @@ Decision take(std::string_view rule, std::string reason) {
 
 struct HealthCheck {
   bool check_lag = true;
-  bool only_sync = false;       // compare only with members of the `sync` key
-  MemberName without;           // leave this member out
+  bool only_sync = false;  // compare only with members of the `sync` key
+  MemberName without;      // leave this member out
 };
 
 // Whether `peer` holds more of the cluster's history than this member.
@@ -53,12 +53,14 @@ std::string unhealthy(const Situation& at, const HealthCheck& check) {
   }
   if (!at.standby_cluster()) {
     if (at.settings.check_timeline && (!at.instance.timeline.known() || at.instance.timeline < at.view.timeline())) {
-      return fmt::format("is on timeline {}, the cluster on {}", at.instance.timeline.value(), at.view.timeline().value());
+      return fmt::format("is on timeline {}, the cluster on {}", at.instance.timeline.value(),
+                         at.view.timeline().value());
     }
     if (ancestry(at.view, at.instance.timeline, mine) == Ancestry::Diverged) {
-      return fmt::format("holds WAL of timeline {} up to {}, which the cluster has left behind; only a failover to this "
-                         "member by name overrides that",
-                         at.instance.timeline.value(), to_string(mine));
+      return fmt::format(
+          "holds WAL of timeline {} up to {}, which the cluster has left behind; only a failover to this "
+          "member by name overrides that",
+          at.instance.timeline.value(), to_string(mine));
     }
   }
   for (const auto& peer : at.self.peers) {
@@ -140,10 +142,9 @@ bool request_counts(const Situation& at) {
 
 Decision race_as_primary(const Situation& at) {
   if (at.instance.timeline.known() && at.view.timeline().known() && at.instance.timeline < at.view.timeline()) {
-    return with_rewind_check(
-        answer(Action::DemoteNow, "old_timeline",
-               fmt::format("a primary on timeline {} while the cluster has reached {}", at.instance.timeline.value(),
-                           at.view.timeline().value())));
+    return with_rewind_check(answer(Action::DemoteNow, "old_timeline",
+                                    fmt::format("a primary on timeline {} while the cluster has reached {}",
+                                                at.instance.timeline.value(), at.view.timeline().value())));
   }
   for (const auto& peer : at.self.peers) {
     if (peer.report && peer.report->running_as_primary) {

@@ -32,14 +32,15 @@ Decision recover_leader(const Situation& at) {
   if (!at.lease_proven()) return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the start");
   if (at.standby_cluster()) return answer(Action::StartReplica, "start_standby_leader", "starting as standby leader");
   if (at.self.start_failed || (at.self.no_race_until && at.now < *at.self.no_race_until)) {
-    return with_rewind_check(answer(Action::ReleaseLeader, "start_failed",
-                                    "PostgreSQL could not be started as the leader: leaving the lead to another member"));
+    return with_rewind_check(
+        answer(Action::ReleaseLeader, "start_failed",
+               "PostgreSQL could not be started as the leader: leaving the lead to another member"));
   }
   if (at.settings.primary_start_timeout == Duration::zero()) {
     if (!at.self.peers_asked) return answer(Action::None, "wait_request", "asking the other members");
     if (somebody_can_take_over(at, {}, false, nullptr)) {
-      return with_rewind_check(answer(Action::ReleaseLeader, "fail_over_at_once",
-                                      "PostgreSQL has died and primary_start_timeout is 0"));
+      return with_rewind_check(
+          answer(Action::ReleaseLeader, "fail_over_at_once", "PostgreSQL has died and primary_start_timeout is 0"));
     }
   }
   if (was_primary(at)) {
@@ -65,8 +66,8 @@ Answer compare_first(const Situation& at) {
   if (stage == RewindStage::Failed) {
     const bool remove = at.settings.remove_data_directory_on_rewind_failure || removable;
     if (!remove) return std::nullopt;
-    return answer(Action::Reclone, "reclone_rewind_failed", "pg_rewind failed, and the configuration permits a new copy",
-                  at.view.leader->name);
+    return answer(Action::Reclone, "reclone_rewind_failed",
+                  "pg_rewind failed, and the configuration permits a new copy", at.view.leader->name);
   }
   if (stage == RewindStage::Settled || !(at.self.can_rewind || removable)) return std::nullopt;
   const bool patient = !at.self.stopped_since || at.now < *at.self.stopped_since + kHistoryPatience;
@@ -78,8 +79,8 @@ Answer compare_first(const Situation& at) {
     return answer(Action::None, "wait_leader_checkpoint",
                   "waiting for the leader's first checkpoint before the histories are compared");
   }
-  // The end of WAL of a server that was killed is known only after crash recovery. On the leader's own timeline that can
-  // be left to the ordinary start.
+  // The end of WAL of a server that was killed is known only after crash recovery. On the leader's own timeline that
+  // can be left to the ordinary start.
   const bool same_timeline = at.instance.control && at.instance.control->timeline == leader->timeline;
   if (died_as_primary(at) && !at.self.crash_recovered && !same_timeline && at.self.can_rewind) {
     return answer(Action::CrashRecover, "crash_recover",
@@ -113,11 +114,13 @@ Answer starting(const Situation& at) {
   if (at.instance.postmaster != PostmasterState::Starting) return std::nullopt;
   if (at.own_lock()) {
     if (!at.attached()) {
-      return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+      return answer(Action::ReattachLeader, "reattach",
+                    "the leader key carries this member's name under an older lease");
     }
-    if (settings_want_failover_of_crashed(at) && at.self.peers_asked && somebody_can_take_over(at, {}, false, nullptr)) {
-      return with_rewind_check(
-          answer(Action::DemoteRelease, "start_timeout", "the start as leader takes longer than primary_start_timeout"));
+    if (settings_want_failover_of_crashed(at) && at.self.peers_asked &&
+        somebody_can_take_over(at, {}, false, nullptr)) {
+      return with_rewind_check(answer(Action::DemoteRelease, "start_timeout",
+                                      "the start as leader takes longer than primary_start_timeout"));
     }
     return answer(Action::None, "starting", "PostgreSQL is starting");
   }

@@ -37,17 +37,18 @@ Answer while_busy(const Situation& at) {
 Answer lease_at_risk(const Situation& at) {
   if (!at.may_write() || !at.own_lock()) return std::nullopt;  // without the key: race() and follow() decide
   if (!at.self.leader_until) {
-    // Found running, the key has our name under an unknown lease, and no guard knew a deadline: it is ours again as soon
-    // as the compare says so, and until then nothing proves it.
+    // Found running, the key has our name under an unknown lease, and no guard knew a deadline: it is ours again as
+    // soon as the compare says so, and until then nothing proves it.
     if (!at.attached() && at.self.lease.known()) {
-      return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+      return answer(Action::ReattachLeader, "reattach",
+                    "the leader key carries this member's name under an older lease");
     }
-    return at.attached() ? std::nullopt
-                         : Answer(answer(Action::None, "wait_lease", "waiting for a lease before the key is re-attached"));
+    return at.attached()
+               ? std::nullopt
+               : Answer(answer(Action::None, "wait_lease", "waiting for a lease before the key is re-attached"));
   }
   if (at.now >= *at.self.leader_until) {
-    return with_rewind_check(
-        answer(Action::DemoteNow, "lease_unproven", "the leader lease can no longer be proven"));
+    return with_rewind_check(answer(Action::DemoteNow, "lease_unproven", "the leader lease can no longer be proven"));
   }
   if (at.now >= *at.self.leader_until - at.stop_budget()) {
     return with_rewind_check(answer(Action::DemoteOffline, "etcd_down",
@@ -65,16 +66,18 @@ Answer foreign_data(const Situation& at) {
   const bool initialized = at.view.initialize && is_valid(SystemId(*at.view.initialize));
   if (initialized) {
     if (*at.view.initialize == mine.text()) return std::nullopt;
-    return answer(Action::Exit, "foreign_system",
-                  fmt::format("this data directory belongs to the database system {}, the cluster is {}: another scope, "
-                              "or a data directory to be removed",
-                              mine.text(), *at.view.initialize));
+    return answer(
+        Action::Exit, "foreign_system",
+        fmt::format("this data directory belongs to the database system {}, the cluster is {}: another scope, "
+                    "or a data directory to be removed",
+                    mine.text(), *at.view.initialize));
   }
   if (at.own_lock() || (at.self.first_step && !at.locked())) {
     // A standby may belong to a cluster that is being taken over node by node, whose primary has to come first.
     if (!at.own_lock() && at.standby()) {
-      return answer(Action::Exit, "standby_first",
-                    "the cluster is unknown to etcd and this is a running standby: start the agent of the primary first");
+      return answer(
+          Action::Exit, "standby_first",
+          "the cluster is unknown to etcd and this is a running standby: start the agent of the primary first");
     }
     return answer(Action::WriteInitialize, "write_initialize",
                   fmt::format("recording the database system {} in etcd", mine.text()));

@@ -76,16 +76,16 @@ class Situation {
 };
 
 // The rule tables, each in its own file.
-Answer while_busy(const Situation& at);        // an operation is under way
-Answer lease_at_risk(const Situation& at);     // a server that may write without proof of its lease
+Answer while_busy(const Situation& at);     // an operation is under way
+Answer lease_at_risk(const Situation& at);  // a server that may write without proof of its lease
 Decision while_paused(const Situation& at);
-Decision create(const Situation& at);          // no data directory
-Answer foreign_data(const Situation& at);      // the directory and the cluster do not belong together
-Decision recover(const Situation& at);         // no postmaster
-Answer starting(const Situation& at);          // a postmaster that does not accept connections yet
-Decision race(const Situation& at);            // nobody holds the leader key
-Decision lead(const Situation& at);            // we hold it
-Decision follow(const Situation& at);          // somebody else does
+Decision create(const Situation& at);      // no data directory
+Answer foreign_data(const Situation& at);  // the directory and the cluster do not belong together
+Decision recover(const Situation& at);     // no postmaster
+Answer starting(const Situation& at);      // a postmaster that does not accept connections yet
+Decision race(const Situation& at);        // nobody holds the leader key
+Decision lead(const Situation& at);        // we hold it
+Decision follow(const Situation& at);      // somebody else does
 
 // How a member that is behind a later timeline relates to the known history.
 enum class Ancestry : std::uint8_t {

@@ -20,7 +20,8 @@ std::string streaming_obstacle(const Situation& at, const Member& member, const 
   if (!at.instance.running_as_primary()) return {};
   const auto* sender = sender_of(at, member.name);
   if (sender != nullptr) {
-    return sender->state == "streaming" ? std::string() : fmt::format("is not streaming but in state {}", sender->state);
+    return sender->state == "streaming" ? std::string()
+                                        : fmt::format("is not streaming but in state {}", sender->state);
   }
   const bool cascades = !member.tags.replicatefrom.empty() && member.tags.replicatefrom != at.self.name.text();
   if (!cascades) return "is not streaming from this leader";
@@ -106,7 +107,8 @@ Answer step_down(const Situation& at) {
   }
   if (at.is_me(request->candidate)) return clear("the candidate leads already");
   if (at.paused() && request->candidate.empty()) return clear("the cluster is paused and no candidate is named");
-  if (!at.self.peers_asked) return answer(Action::None, "wait_request", "asking the other members before stepping down");
+  if (!at.self.peers_asked)
+    return answer(Action::None, "wait_request", "asking the other members before stepping down");
   std::string obstacles;
   if (!somebody_can_take_over(at, request->candidate, !request->is_switchover(), &obstacles)) return clear(obstacles);
   return answer(Action::Handover, request->is_switchover() ? "switchover" : "failover",

@@ -18,7 +18,7 @@ namespace pgvigil {
 
 struct LeaderKey {
   MemberName name;
-  Term term;                // create revision
+  Term term;  // create revision
   Revision mod_revision;
   LeaseId lease;
 };
@@ -30,20 +30,20 @@ struct ClusterStatus {  // the `status` key
   friend bool operator==(const ClusterStatus&, const ClusterStatus&) = default;
 };
 
-struct FailoverRequest {      // the `failover` key
-  MemberName leader;          // set: a switchover away from this leader; empty: a failover
-  MemberName candidate;       // may be empty
+struct FailoverRequest {  // the `failover` key
+  MemberName leader;      // set: a switchover away from this leader; empty: a failover
+  MemberName candidate;   // may be empty
   std::optional<WallTime> scheduled_at;
-  std::string scheduled_text; // as written
+  std::string scheduled_text;  // as written
   Revision mod_revision;
   [[nodiscard]] bool is_switchover() const { return !leader.empty(); }
 };
 
-struct SyncKey {            // the `sync` key
-  MemberName leader;        // empty: null
+struct SyncKey {      // the `sync` key
+  MemberName leader;  // empty: null
   std::uint32_t quorum = 0;
   std::vector<MemberName> standbys;
-  Revision mod_revision;    // 0: the key does not exist
+  Revision mod_revision;  // 0: the key does not exist
 };
 
 struct HistoryEntry {
@@ -57,22 +57,21 @@ struct ClusterView {
   std::optional<std::string> initialize;  // absent; "" while somebody bootstraps; else the system identifier
   Revision initialize_revision;
   std::optional<LeaderKey> leader;
-  std::vector<Member> members;            // sorted by name
-  std::optional<std::string> config;      // JSON text
+  std::vector<Member> members;        // sorted by name
+  std::optional<std::string> config;  // JSON text
   Revision config_revision;
   ClusterStatus status;
   Revision status_revision;
   std::optional<FailoverRequest> failover;
   SyncKey sync;
   std::vector<HistoryEntry> history;
-  std::optional<std::string> history_text;  // as stored; absent: no key
+  std::optional<std::string> history_text;      // as stored; absent: no key
   std::map<std::string, std::string> failsafe;  // member -> api_url
   bool failsafe_present = false;
-  ClusterSettings settings;               // from config, or the last good one
+  ClusterSettings settings;  // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {
-    const auto found =
-        std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });
+    const auto found = std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });
     return found == members.end() ? nullptr : &*found;
   }
   [[nodiscard]] bool led_by(const MemberName& name) const { return leader && leader->name == name; }

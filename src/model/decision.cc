@@ -5,12 +5,32 @@
 namespace pgvigil {
 namespace {
 
-constexpr std::array<std::string_view, 26> kActions{
-    "none",          "claim-initialize", "bootstrap",      "write-initialize", "write-config", "clone",
-    "crash-recover", "start-leader",     "start-replica",  "follow",           "check-rewind", "rewind",
-    "reclone",       "acquire-leader",   "reattach-leader", "release-leader",  "promote",      "keep-leading",
-    "handover",      "demote-now",       "demote-release", "demote-offline",   "demote-cluster",  "clear-failover", "stop",
-    "exit"};
+constexpr std::array<std::string_view, 26> kActions{"none",
+                                                    "claim-initialize",
+                                                    "bootstrap",
+                                                    "write-initialize",
+                                                    "write-config",
+                                                    "clone",
+                                                    "crash-recover",
+                                                    "start-leader",
+                                                    "start-replica",
+                                                    "follow",
+                                                    "check-rewind",
+                                                    "rewind",
+                                                    "reclone",
+                                                    "acquire-leader",
+                                                    "reattach-leader",
+                                                    "release-leader",
+                                                    "promote",
+                                                    "keep-leading",
+                                                    "handover",
+                                                    "demote-now",
+                                                    "demote-release",
+                                                    "demote-offline",
+                                                    "demote-cluster",
+                                                    "clear-failover",
+                                                    "stop",
+                                                    "exit"};
 
 }  // namespace
 

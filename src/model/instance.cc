@@ -7,7 +7,7 @@ namespace pgvigil {
 namespace {
 
 constexpr std::array<std::string_view, 8> kControlStates{
-    "unknown",       "starting up",       "shut down",          "shut down in recovery",
+    "unknown",       "starting up",       "shut down",           "shut down in recovery",
     "shutting down", "in crash recovery", "in archive recovery", "in production"};
 
 }  // namespace

@@ -32,8 +32,8 @@ enum class ControlState : std::uint8_t {
 struct ControlData {
   ControlState state = ControlState::Unknown;
   SystemId system_id;
-  Timeline timeline;             // of the latest checkpoint
-  Lsn checkpoint;                // "Latest checkpoint location"
+  Timeline timeline;  // of the latest checkpoint
+  Lsn checkpoint;     // "Latest checkpoint location"
   Lsn redo;
   Lsn min_recovery_end;
   Timeline min_recovery_timeline;
@@ -70,15 +70,15 @@ struct Instance {
   DataDirectory data_directory = DataDirectory::Empty;
   PostmasterState postmaster = PostmasterState::Stopped;
   std::int64_t postmaster_pid = 0;
-  TimePoint observed;             // when the observation began
+  TimePoint observed;  // when the observation began
   SystemId system_id;
-  int server_version = 0;         // 150020; 0 = unknown
+  int server_version = 0;             // 150020; 0 = unknown
   std::string postmaster_start_time;  // "2026-01-24 02:13:52.281130+00:00"
-  bool in_recovery = false;       // meaningful while Running
+  bool in_recovery = false;           // meaningful while Running
   Timeline timeline;
-  Lsn flushed;                    // of a primary
-  Lsn received, replayed;         // of a standby; received = written where the server tells it
-  Lsn latest_end;                 // the upstream's end as the WAL receiver last heard of it
+  Lsn flushed;                     // of a primary
+  Lsn received, replayed;          // of a standby; received = written where the server tells it
+  Lsn latest_end;                  // the upstream's end as the WAL receiver last heard of it
   std::string replayed_timestamp;  // empty: null
   bool replay_paused = false;
   std::string replication_state;  // "streaming", "in archive recovery" or empty

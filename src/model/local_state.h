@@ -21,7 +21,7 @@ enum class Operation : std::uint8_t {  // the one long action that is under way
   Clone,
   StartPrimary,  // start or restart in place as the leader
   StartStandby,
-  Restart,       // by command; as what it was
+  Restart,  // by command; as what it was
   Promote,
   Handover,
   Demote,
@@ -47,9 +47,9 @@ struct LocalState {
   Instance instance;
   Role role = Role::Uninitialized;  // what this agent last made of it; survives a server that does not answer
   Operation operation = Operation::None;
-  WallTime wall{};                  // for schedules only
-  TimePoint started;                // when this agent was started
-  bool first_step = false;          // nothing has been decided since this agent was started
+  WallTime wall{};          // for schedules only
+  TimePoint started;        // when this agent was started
+  bool first_step = false;  // nothing has been decided since this agent was started
 
   // --- the session lease ---
   LeaseId lease;                          // 0: none
@@ -58,28 +58,28 @@ struct LocalState {
 
   // --- creating a cluster or a replica ---
   bool may_bootstrap = false;
-  bool initialize_is_mine = false;        // we claimed the empty `initialize` key
-  bool clones_without_leader = false;     // some create_replica_method needs no leader
-  std::optional<TimePoint> retry_at;      // a start, clone or bootstrap failed: not again before this
+  bool initialize_is_mine = false;     // we claimed the empty `initialize` key
+  bool clones_without_leader = false;  // some create_replica_method needs no leader
+  std::optional<TimePoint> retry_at;   // a start, clone or bootstrap failed: not again before this
 
   // --- a server that died or does not come up ---
-  bool crashed = false;                   // it ended without our order
-  bool start_failed = false;              // since the last time that it ran
-  bool crash_recovered = false;           // single-user recovery was done since it died
+  bool crashed = false;          // it ended without our order
+  bool start_failed = false;     // since the last time that it ran
+  bool crash_recovered = false;  // single-user recovery was done since it died
   std::optional<TimePoint> starting_since;
   std::optional<TimePoint> stopped_since;
 
   // --- rewind ---
   RewindStage rewind = RewindStage::Due;
   bool can_rewind = false;
-  std::string rewind_reason;              // with the positions
+  std::string rewind_reason;  // with the positions
 
   // --- leader race and step-down ---
-  std::optional<TimePoint> no_race_until;         // pre_promote failed, or the server failed as leader
+  std::optional<TimePoint> no_race_until;  // pre_promote failed, or the server failed as leader
   bool watchdog_required = false, watchdog_failed = false;
-  bool peers_asked = false;               // `peers` is the answer to this very situation
-  std::vector<PeerAnswer> peers;          // every other known member
-  MemberName former_leader;               // who led last, as far as we have seen
+  bool peers_asked = false;       // `peers` is the answer to this very situation
+  std::vector<PeerAnswer> peers;  // every other known member
+  MemberName former_leader;       // who led last, as far as we have seen
 };
 
 }  // namespace pgvigil

@@ -6,13 +6,23 @@
 namespace pgvigil {
 namespace {
 
-constexpr std::array<std::string_view, 6> kRoles{"primary", "replica", "standby_leader", "demoted", "promoted",
-                                                 "uninitialized"};
-constexpr std::array<std::string_view, 15> kStates{
-    "initializing new cluster", "initdb failed", "running custom bootstrap script", "custom bootstrap failed",
-    "creating replica",         "running",       "starting",                        "starting after custom bootstrap",
-    "start failed",             "restarting",    "restart failed",                  "stopping",
-    "stopped",                  "stop failed",   "crashed"};
+constexpr std::array<std::string_view, 6> kRoles{"primary", "replica",  "standby_leader",
+                                                 "demoted", "promoted", "uninitialized"};
+constexpr std::array<std::string_view, 15> kStates{"initializing new cluster",
+                                                   "initdb failed",
+                                                   "running custom bootstrap script",
+                                                   "custom bootstrap failed",
+                                                   "creating replica",
+                                                   "running",
+                                                   "starting",
+                                                   "starting after custom bootstrap",
+                                                   "start failed",
+                                                   "restarting",
+                                                   "restart failed",
+                                                   "stopping",
+                                                   "stopped",
+                                                   "stop failed",
+                                                   "crashed"};
 
 }  // namespace
 

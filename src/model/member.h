@@ -49,14 +49,14 @@ std::optional<InstanceState> parse_instance_state(std::string_view text);
 
 // The tags that decisions look at. `raw` below keeps all of them as published.
 struct Tags {
-  bool nofailover = false;      // effective: failover_priority <= 0 counts, nofailover wins when both are given
+  bool nofailover = false;  // effective: failover_priority <= 0 counts, nofailover wins when both are given
   int failover_priority = 1;
   bool nosync = false;
   int sync_priority = 1;
   bool noloadbalance = false;
   bool clonefrom = false;
   bool nostream = false;
-  std::string replicatefrom;    // empty: the leader
+  std::string replicatefrom;  // empty: the leader
   friend bool operator==(const Tags&, const Tags&) = default;
 };
 
@@ -68,10 +68,10 @@ struct PendingChange {  // a parameter that waits for a restart
 // Filters and time of a restart, as REST takes it and members/<name>.scheduled_restart carries it.
 struct RestartRequest {
   std::optional<WallTime> schedule;
-  std::string schedule_text;             // ISO 8601 with offset, as given
-  std::string postmaster_start_time;     // the schedule is void when the postmaster was restarted meanwhile
+  std::string schedule_text;          // ISO 8601 with offset, as given
+  std::string postmaster_start_time;  // the schedule is void when the postmaster was restarted meanwhile
   std::optional<Role> role;
-  std::string postgres_version;          // restart only if the server is older than this ("15.4")
+  std::string postgres_version;  // restart only if the server is older than this ("15.4")
   bool restart_pending = false;
   std::optional<Duration> timeout;
   friend bool operator==(const RestartRequest&, const RestartRequest&) = default;
@@ -82,24 +82,24 @@ struct Member {
   LeaseId lease;
   Revision mod_revision;
   std::string conn_url, api_url, proxy_url;
-  std::string host;             // from conn_url
-  std::uint16_t port = 5432;    // from conn_url
+  std::string host;           // from conn_url
+  std::uint16_t port = 5432;  // from conn_url
   InstanceState state = InstanceState::Stopped;
   Role role = Role::Uninitialized;
   std::string version;
   Tags tags;
-  std::string raw_tags;         // JSON object text, empty when there are none
+  std::string raw_tags;  // JSON object text, empty when there are none
   std::map<std::string, PendingChange> pending_restart;
   bool pending_restart_flag = false;
   std::optional<bool> checkpoint_after_promote;  // present (false): the checkpoint after promotion is not done yet
-  Lsn wal_position;             // xlog_location: flush LSN of a primary, max(receive, replay) of a standby
+  Lsn wal_position;  // xlog_location: flush LSN of a primary, max(receive, replay) of a standby
   Lsn receive_lsn, replay_lsn;
   Timeline timeline;
   std::string replication_state;  // "streaming", "in archive recovery" or empty
   std::optional<RestartRequest> scheduled_restart;
   bool pause = false;
-  std::string progress;         // pgvigil's own field: what a long operation is at ("copied 41 % of 3.2 GB, 35 s left")
-  std::string raw;              // the JSON text as stored
+  std::string progress;  // pgvigil's own field: what a long operation is at ("copied 41 % of 3.2 GB, 35 s left")
+  std::string raw;       // the JSON text as stored
 };
 
 }  // namespace pgvigil

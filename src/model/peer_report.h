@@ -10,12 +10,12 @@
 
 namespace pgvigil {
 
-struct PeerReport {           // the parts of GET <api_url> that a race reads
+struct PeerReport {  // the parts of GET <api_url> that a race reads
   MemberName name;
   bool running_as_primary = false;  // xlog.location present, or role primary/master
   Role role = Role::Uninitialized;
   std::string state;
-  Lsn wal_end;                // max(received, replayed), or location of a primary
+  Lsn wal_end;  // max(received, replayed), or location of a primary
   Timeline timeline;
   Tags tags;
   bool watchdog_failed = false;

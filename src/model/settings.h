@@ -26,9 +26,9 @@ struct ClusterSettings {
   Duration retry_timeout = std::chrono::seconds(10);
   WalBytes maximum_lag_on_failover{1048576};
   WalBytes maximum_lag_on_syncnode{-1};
-  std::uint32_t max_timelines_history = 0;                    // 0: keep all
+  std::uint32_t max_timelines_history = 0;                     // 0: keep all
   Duration primary_start_timeout = std::chrono::seconds(300);  // 0: fail over at once
-  Duration primary_stop_timeout{0};                           // 0: none
+  Duration primary_stop_timeout{0};                            // 0: none
   Duration member_slots_ttl = std::chrono::minutes(30);
   bool check_timeline = false;
   bool pause = false;

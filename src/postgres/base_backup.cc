@@ -53,8 +53,9 @@ Task<Result<void>> LocalPostgres::base_backup(Upstream source, Progress progress
   where.values["dbname"] = "replication";
   where.password = Secret();
   ChildSpec spec;
-  spec.argv = {program("pg_basebackup"), "--pgdata=" + data_dir_, "-X", "stream", "--dbname=" + to_dsn(where),
-               "--progress", "--no-password"};
+  spec.argv = {
+      program("pg_basebackup"), "--pgdata=" + data_dir_, "-X", "stream", "--dbname=" + to_dsn(where), "--progress",
+      "--no-password"};
   bool checkpoint_given = false;
   for (const auto& [name, value] : config.basebackup) {
     checkpoint_given = checkpoint_given || name == "checkpoint";
@@ -127,7 +128,8 @@ Task<Result<void>> LocalPostgres::clone(std::optional<Upstream> source, bool onl
     const auto truth = [&](const char* key) {
       if (found == effective->postgresql.methods.end()) return false;
       const auto value = found->second.find(key);
-      return value != found->second.end() && (value->second == "true" || value->second == "True" || value->second == "1");
+      return value != found->second.end() &&
+             (value->second == "true" || value->second == "True" || value->second == "1");
     };
     if (!source && (name == "basebackup" || !truth("no_leader"))) continue;
     if (!truth("keep_data")) {

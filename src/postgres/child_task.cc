@@ -155,8 +155,8 @@ Result<std::unique_ptr<ChildTask>> ChildTask::start(Clock& clock, ChildSpec spec
   options.err = child_end.get();
   options.dies_with_us = spec.dies_with_us;
   PGV_TRY(spawned, spawn(options));
-  auto state = std::make_shared<State>(clock, std::move(spawned), std::move(output), spec.output_limit,
-                                       std::move(on_line));
+  auto state =
+      std::make_shared<State>(clock, std::move(spawned), std::move(output), spec.output_limit, std::move(on_line));
   state->watch_exit();
   state->watch_output();
   return std::unique_ptr<ChildTask>(new ChildTask(std::move(state)));

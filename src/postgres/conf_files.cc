@@ -85,7 +85,8 @@ std::string render_postgresql_conf(const ServerSettings& settings, const std::st
       "# (pgvigil edit-config), the agent's file, or the file that is included next.\n";
   text += "include " + quoted(include) + "\n\n";
   for (const auto& [name, value] : settings.parameters) text += fmt::format("{} = {}\n", name, quoted(value));
-  if (settings.parameters.count("hba_file") == 0) text += fmt::format("hba_file = {}\n", quoted(config_dir + "/pg_hba.conf"));
+  if (settings.parameters.count("hba_file") == 0)
+    text += fmt::format("hba_file = {}\n", quoted(config_dir + "/pg_hba.conf"));
   if (settings.parameters.count("ident_file") == 0) {
     text += fmt::format("ident_file = {}\n", quoted(config_dir + "/pg_ident.conf"));
   }
@@ -143,7 +144,8 @@ Result<bool> ConfFiles::write(const ServerInputs& inputs, const ServerSettings& 
   PGV_TRY(adopted, adopt_original());
   bool changed = adopted;
   const std::string include = config_.custom_conf.empty() ? base_conf() : config_.custom_conf;
-  PGV_TRY(main, replace_file(postgresql_conf(), render_postgresql_conf(settings, include, config_.config_dir), file_mode()));
+  PGV_TRY(main,
+          replace_file(postgresql_conf(), render_postgresql_conf(settings, include, config_.config_dir), file_mode()));
   PGV_TRY(access_rules, write_hba_and_ident());
   PGV_TRY(pass, write_pgpass(inputs.run.upstream));
   PGV_TRY(signal, set_standby_signal(inputs.run.standby));
@@ -205,7 +207,8 @@ Result<void> ConfFiles::prepare_new_cluster(const std::vector<std::string>& boot
 
 Result<void> ConfFiles::write_trusting_hba() const {
   const std::string user = config_.superuser.username.empty() ? "all" : config_.superuser.username;
-  std::string text = fmt::format("local all {0} trust\nhost all {0} 127.0.0.1/32 trust\nhost all {0} ::1/128 trust\n", user);
+  std::string text =
+      fmt::format("local all {0} trust\nhost all {0} 127.0.0.1/32 trust\nhost all {0} ::1/128 trust\n", user);
   text += "local replication all trust\nhost replication all 127.0.0.1/32 trust\nhost replication all ::1/128 trust\n";
   PGV_TRY_VOID(replace_file(pg_hba(), text, file_mode()));
   return {};

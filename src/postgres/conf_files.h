@@ -23,9 +23,9 @@ class ConfFiles {
  public:
   explicit ConfFiles(const config::PostgresConfig& config);  // copies what it needs
 
-  // Writes postgresql.conf (the first time the original becomes <base>.base.conf, unless custom_conf is set), pg_hba.conf
-  // and pg_ident.conf where managed, the pgpass file, and the signal files; strips postgresql.auto.conf. The instance may
-  // be running. True: something changed, so a running server has to reload.
+  // Writes postgresql.conf (the first time the original becomes <base>.base.conf, unless custom_conf is set),
+  // pg_hba.conf and pg_ident.conf where managed, the pgpass file, and the signal files; strips postgresql.auto.conf.
+  // The instance may be running. True: something changed, so a running server has to reload.
   Result<bool> write(const ServerInputs& inputs, const ServerSettings& settings) const;
   // pg_hba.conf and pg_ident.conf only. True: changed.
   Result<bool> write_hba_and_ident() const;

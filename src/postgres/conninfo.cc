@@ -10,10 +10,26 @@ namespace pgvigil::postgres {
 namespace {
 
 // The order in which Patroni writes primary_conninfo; a differing text would make its members rewrite the file.
-constexpr std::array<std::string_view, 20> kOrder{
-    "dbname", "user", "passfile", "host", "port", "sslmode", "sslcompression", "sslcert", "sslkey", "sslrootcert",
-    "sslcrl", "sslcrldir", "application_name", "krbsrvname", "gssencmode", "channel_binding", "target_session_attrs",
-    "sslnegotiation", "replication", "connect_timeout"};
+constexpr std::array<std::string_view, 20> kOrder{"dbname",
+                                                  "user",
+                                                  "passfile",
+                                                  "host",
+                                                  "port",
+                                                  "sslmode",
+                                                  "sslcompression",
+                                                  "sslcert",
+                                                  "sslkey",
+                                                  "sslrootcert",
+                                                  "sslcrl",
+                                                  "sslcrldir",
+                                                  "application_name",
+                                                  "krbsrvname",
+                                                  "gssencmode",
+                                                  "channel_binding",
+                                                  "target_session_attrs",
+                                                  "sslnegotiation",
+                                                  "replication",
+                                                  "connect_timeout"};
 
 std::string escaped(const std::string& value) {
   std::string text;
@@ -54,7 +70,8 @@ Result<Conninfo> parse_conninfo(const std::string& text) {
   PQconninfoOption* options = PQconninfoParse(text.c_str(), &error);
   if (options == nullptr) {
     PQfreemem(error);
-    return fail(Errc::InvalidConfig, "cannot read a connection string", {}, "it is neither key=value pairs nor a postgres:// URI");
+    return fail(Errc::InvalidConfig, "cannot read a connection string", {},
+                "it is neither key=value pairs nor a postgres:// URI");
   }
   Conninfo conninfo;
   for (const auto* option = options; option->keyword != nullptr; ++option) {
@@ -89,7 +106,8 @@ std::string to_dsn(const Conninfo& conninfo) {
 Result<config::HostPort> parse_conn_url(const std::string& url) {
   auto conninfo = parse_conninfo(url);
   if (!conninfo || conninfo->get("host").empty()) {
-    return fail(Errc::InvalidConfig, "cannot read a member's connection URL", url, {}, "postgres://host:port/database is expected");
+    return fail(Errc::InvalidConfig, "cannot read a member's connection URL", url, {},
+                "postgres://host:port/database is expected");
   }
   config::HostPort result{conninfo->get("host"), 5432};
   const std::string port = conninfo->get("port");
@@ -128,8 +146,8 @@ Conninfo local_conninfo(const config::PostgresConfig& config, const config::Cred
   return conninfo;
 }
 
-Conninfo upstream_conninfo(const config::PostgresConfig& config, const config::Credentials& user, const Upstream& upstream,
-                           bool replication) {
+Conninfo upstream_conninfo(const config::PostgresConfig& config, const config::Credentials& user,
+                           const Upstream& upstream, bool replication) {
   Conninfo conninfo;
   conninfo.values["dbname"] = config.database;
   add_user(conninfo, user);
@@ -170,12 +188,11 @@ bool same_primary_conninfo(const std::string& running, const std::string& wanted
   auto b = parse_conninfo(wanted);
   if (!a || !b) return running == wanted;
   const auto normalize = [server_version](Conninfo& c) {
-    for (const char* keyword : {"passfile", "fallback_application_name", "options", "replication", "client_encoding",
-                                "sslcompression", "sslsni", "ssl_min_protocol_version", "krbsrvname", "target_session_attrs",
-                                "connect_timeout", "sslpassword", "load_balance_hosts", "hostaddr", "gssdelegation",
-                                "sslcertmode", "require_auth"}) {
-      if (c.get(keyword).empty() || std::string_view(keyword) != "target_session_attrs" ||
-          c.get(keyword) == "any") {
+    for (const char* keyword :
+         {"passfile", "fallback_application_name", "options", "replication", "client_encoding", "sslcompression",
+          "sslsni", "ssl_min_protocol_version", "krbsrvname", "target_session_attrs", "connect_timeout", "sslpassword",
+          "load_balance_hosts", "hostaddr", "gssdelegation", "sslcertmode", "require_auth"}) {
+      if (c.get(keyword).empty() || std::string_view(keyword) != "target_session_attrs" || c.get(keyword) == "any") {
         c.values.erase(keyword);
       }
     }

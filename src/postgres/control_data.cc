@@ -80,9 +80,9 @@ std::uint32_t crc32c(std::string_view bytes) {
 }
 
 ControlState state_of(std::int32_t number) {  // enum DBState
-  constexpr std::array kStates{ControlState::StartingUp,       ControlState::ShutDown,
+  constexpr std::array kStates{ControlState::StartingUp,         ControlState::ShutDown,
                                ControlState::ShutDownInRecovery, ControlState::ShuttingDown,
-                               ControlState::InCrashRecovery,  ControlState::InArchiveRecovery,
+                               ControlState::InCrashRecovery,    ControlState::InArchiveRecovery,
                                ControlState::InProduction};
   const auto index = static_cast<std::size_t>(number);
   return number >= 0 && index < kStates.size() ? kStates[index] : ControlState::Unknown;

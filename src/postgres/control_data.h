@@ -13,7 +13,7 @@ namespace pgvigil::postgres {
 
 struct ControlFile {
   ControlData data;
-  std::uint32_t control_version = 0;   // 1300 (servers 13 to 17), 1800 (server 18)
+  std::uint32_t control_version = 0;    // 1300 (servers 13 to 17), 1800 (server 18)
   std::uint32_t wal_segment_bytes = 0;  // 0: unknown
 };
 

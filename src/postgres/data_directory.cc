@@ -22,7 +22,9 @@ std::string without_slash(std::string path) {
 }
 
 std::string marker_path(const std::string& data_dir) { return without_slash(data_dir) + ".pgvigil-incomplete"; }
-std::string rewind_marker_path(const std::string& data_dir) { return without_slash(data_dir) + ".pgvigil-half-rewound"; }
+std::string rewind_marker_path(const std::string& data_dir) {
+  return without_slash(data_dir) + ".pgvigil-half-rewound";
+}
 
 void create_marker(const std::string& path) {
   Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));

@@ -20,8 +20,8 @@ DataDirectory inspect_data_directory(const std::string& data_dir);
 void mark_incomplete(const std::string& data_dir);
 void clear_incomplete(const std::string& data_dir);
 [[nodiscard]] bool is_incomplete(const std::string& data_dir);
-// The same for a pg_rewind that had begun to copy: its control file is the old one, so the server would start on pages of
-// two histories and not notice. Starting is refused; another rewind, or a new clone, ends this state.
+// The same for a pg_rewind that had begun to copy: its control file is the old one, so the server would start on pages
+// of two histories and not notice. Starting is refused; another rewind, or a new clone, ends this state.
 void mark_half_rewound(const std::string& data_dir);
 void clear_half_rewound(const std::string& data_dir);
 [[nodiscard]] bool is_half_rewound(const std::string& data_dir);

@@ -14,7 +14,8 @@
 namespace pgvigil::postgres {
 
 // Callbacks are never waited for, and their exit code only reaches the log. One that still runs when the next one is
-// due is killed with its children; on_reload counts apart from the others, so that a reload does not kill a role change.
+// due is killed with its children; on_reload counts apart from the others, so that a reload does not kill a role
+// change.
 class Callbacks {
  public:
   Callbacks(Clock& clock, Log log) : clock_(clock), log_(log.in_room("postgres")) {}

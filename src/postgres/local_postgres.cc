@@ -68,9 +68,7 @@ std::string LocalPostgres::program(const std::string& name) const {
   return config.bin_dir.empty() || file.find('/') != std::string::npos ? file : config.bin_dir + "/" + file;
 }
 
-std::string LocalPostgres::log_file() const {
-  return node_.runtime_dir + "/postgresql-" + node_.name.text() + ".log";
-}
+std::string LocalPostgres::log_file() const { return node_.runtime_dir + "/postgresql-" + node_.name.text() + ".log"; }
 
 bool LocalPostgres::has_file(const std::string& name) const {
   return access((data_dir_ + "/" + name).c_str(), F_OK) == 0;
@@ -78,7 +76,8 @@ bool LocalPostgres::has_file(const std::string& name) const {
 
 ServerInputs LocalPostgres::inputs(const config::PostgresConfig& config, RunAs run) const {
   const int connected = session_.server_version();
-  ServerInputs result{config, node_.name, node_.scope, connected != 0 ? connected : data_directory_version(data_dir_),
+  ServerInputs result{config,         node_.name,
+                      node_.scope,    connected != 0 ? connected : data_directory_version(data_dir_),
                       std::move(run), std::nullopt};
   if (result.run.standby) {
     if (auto file = control()) result.control = std::move(file->data);
@@ -156,8 +155,8 @@ Task<Result<std::vector<TimelineSwitch>>> LocalPostgres::local_history(Timeline 
 }
 
 Task<Result<void>> LocalPostgres::remove_data_directory() {
-  if (postmaster_.adopt()) co_return fail(Errc::Refused, "cannot remove the data directory", data_dir_,
-                                          "PostgreSQL runs in it");
+  if (postmaster_.adopt())
+    co_return fail(Errc::Refused, "cannot remove the data directory", data_dir_, "PostgreSQL runs in it");
   log_.warning("removing the content of the data directory {}", data_dir_);
   std::function<Result<void>()> work = [directory = data_dir_] { return remove_data_directory_content(directory); };
   co_return co_await action_.run_blocking(std::move(work));

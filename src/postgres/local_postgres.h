@@ -1,5 +1,5 @@
-// The real PostgreSQL of this node: processes, files and libpq behind the port. One object per data directory; it may be
-// destroyed and made anew while PostgreSQL runs: the new one adopts the server.
+// The real PostgreSQL of this node: processes, files and libpq behind the port. One object per data directory; it may
+// be destroyed and made anew while PostgreSQL runs: the new one adopts the server.
 #pragma once
 
 #include <functional>

@@ -39,7 +39,8 @@ Task<PgConnection::Outcome<void>> LocalSession::connect(TimePoint deadline) {
     server_version_ = connection_->server_version();
     co_return PgConnection::Outcome<void>();
   }
-  PgConnection::Failure failure{Error{Errc::Unavailable, "cannot connect to PostgreSQL", {}, "it has just restarted", {}}, {}};
+  PgConnection::Failure failure{
+      Error{Errc::Unavailable, "cannot connect to PostgreSQL", {}, "it has just restarted", {}}, {}};
   co_return tl::make_unexpected(std::move(failure));
 }
 
@@ -47,7 +48,8 @@ template <class T, class Call>
 Task<PgConnection::Outcome<T>> LocalSession::run(Call call, TimePoint deadline) {
   while (busy_) {
     if (!co_await turn_.wait_until(deadline)) {
-      PgConnection::Failure failure{Error{Errc::Timeout, "no turn on the local connection", {}, "another query hangs", {}}, {}};
+      PgConnection::Failure failure{
+          Error{Errc::Timeout, "no turn on the local connection", {}, "another query hangs", {}}, {}};
       co_return tl::make_unexpected(std::move(failure));
     }
   }

@@ -116,8 +116,8 @@ Task<Result<SystemIdentity>> identify_system(PgConnection& walsender, TimePoint 
     co_return fail(Errc::Failed, "IDENTIFY_SYSTEM gave no row");
   }
   const auto& rows = answer->front();
-  co_return SystemIdentity{SystemId(rows.text(0, "systemid")), Timeline(number_of<std::uint32_t>(rows.text(0, "timeline"))),
-                           lsn_of(rows, 0, "xlogpos")};
+  co_return SystemIdentity{SystemId(rows.text(0, "systemid")),
+                           Timeline(number_of<std::uint32_t>(rows.text(0, "timeline"))), lsn_of(rows, 0, "xlogpos")};
 }
 
 Result<std::vector<TimelineSwitch>> parse_timeline_history(std::string_view text) {

@@ -56,7 +56,8 @@ std::string readable_value(std::string_view value, std::string_view vartype, std
 
 std::string pending_restart_sql() {
   return "SELECT s.name, s.setting, s.vartype, coalesce(s.unit, '') AS unit,"
-         " (SELECT f.setting FROM pg_file_settings f WHERE f.name = s.name ORDER BY f.seqno DESC LIMIT 1) AS file_value,"
+         " (SELECT f.setting FROM pg_file_settings f WHERE f.name = s.name ORDER BY f.seqno DESC LIMIT 1) AS "
+         "file_value,"
          " s.boot_val FROM pg_settings s WHERE s.pending_restart";
 }
 
@@ -84,7 +85,8 @@ Task<Result<std::map<std::string, PendingChange>>> read_pending_restart(LocalSes
 Task<Result<RunningRecovery>> read_recovery_settings(LocalSession& session, TimePoint deadline) {
   std::string sql =
       "SELECT name, setting FROM pg_settings WHERE name IN ('archive_cleanup_command', 'restore_command',"
-      " 'recovery_end_command', 'recovery_target', 'recovery_target_name', 'recovery_target_time', 'recovery_target_xid',"
+      " 'recovery_end_command', 'recovery_target', 'recovery_target_name', 'recovery_target_time', "
+      "'recovery_target_xid',"
       " 'recovery_target_lsn', 'recovery_target_timeline', 'recovery_target_action', 'recovery_target_inclusive',"
       " 'recovery_min_apply_delay', 'primary_conninfo', 'primary_slot_name');"
       "SELECT conninfo, slot_name FROM pg_stat_get_wal_receiver() WHERE pid IS NOT NULL";
@@ -114,8 +116,8 @@ RecoveryChange compare_recovery(const RunningRecovery& running, const std::map<s
       same = effective.empty() ? target.empty() : same_primary_conninfo(effective, target, server_version);
       // A receiver that was started with other settings than the file's follows the file after a reload.
       if (same && !current.empty()) same = same_primary_conninfo(current, target, server_version);
-    } else if (found == wanted.end() &&
-               (name == "recovery_target_action" || name == "recovery_target_inclusive" || name == "recovery_min_apply_delay")) {
+    } else if (found == wanted.end() && (name == "recovery_target_action" || name == "recovery_target_inclusive" ||
+                                         name == "recovery_min_apply_delay")) {
       continue;  // not ours unless configured; their defaults are not empty
     } else if (name == "recovery_min_apply_delay") {
       same = readable_value(current, "integer", "ms") == target || current == target;

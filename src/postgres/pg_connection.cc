@@ -61,8 +61,7 @@ Task<bool> wait_socket(Clock& clock, int socket, bool for_write, TimePoint deadl
   const int copy = dup(socket);
   if (copy < 0) co_return false;
   auto waiting = std::make_shared<Waiting>(clock, copy);
-  const auto kind =
-      for_write ? asio::posix::stream_descriptor::wait_write : asio::posix::stream_descriptor::wait_read;
+  const auto kind = for_write ? asio::posix::stream_descriptor::wait_write : asio::posix::stream_descriptor::wait_read;
   waiting->descriptor.async_wait(kind, [waiting](const boost::system::error_code&) {
     waiting->done = true;
     waiting->ready.notify();
@@ -190,8 +189,10 @@ Task<PgConnection::Outcome<void>> PgConnection::Wire::connect(Conninfo where, Op
   values.push_back(nullptr);
   connection_ = PQconnectStartParams(keywords.data(), values.data(), 0);
   PGV_ASSERT(connection_ != nullptr);
-  PQsetNoticeProcessor(connection_, [](void*, const char*) {}, nullptr);
-  PostgresPollingStatusType step = PQstatus(connection_) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+  PQsetNoticeProcessor(
+      connection_, [](void*, const char*) {}, nullptr);
+  PostgresPollingStatusType step =
+      PQstatus(connection_) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
   while (step == PGRES_POLLING_READING || step == PGRES_POLLING_WRITING) {
     if (!co_await wait_socket(clock_, PQsocket(connection_), step == PGRES_POLLING_WRITING, deadline)) {
       Failure failure{Error{Errc::Timeout, "cannot connect to PostgreSQL", subject_, "no answer in time", {}}, {}};
@@ -228,9 +229,9 @@ Task<PgConnection::Outcome<std::vector<QueryResult>>> PgConnection::Wire::result
       all.push_back(result_of(result));
     } else if (!failure) {
       const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-      failure = Failure{Error{Errc::Refused, "PostgreSQL refused a statement", subject_,
-                              one_line(PQresultErrorMessage(result)), {}},
-                        state != nullptr ? state : ""};
+      failure = Failure{
+          Error{Errc::Refused, "PostgreSQL refused a statement", subject_, one_line(PQresultErrorMessage(result)), {}},
+          state != nullptr ? state : ""};
     }
     PQclear(result);
     if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) {
@@ -258,8 +259,8 @@ Task<PgConnection::Outcome<QueryResult>> PgConnection::query(std::string sql, Ro
   std::vector<const char*> values;
   values.reserve(parameters.size());
   for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
-  if (PQsendQueryParams(wire_->connection_, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
-                        nullptr, 0) == 0) {
+  if (PQsendQueryParams(wire_->connection_, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
+                        nullptr, nullptr, 0) == 0) {
     co_return tl::make_unexpected(wire_->broken(Errc::Unavailable, wire_->last_error()));
   }
   auto all = co_await wire_->results(deadline);
@@ -309,8 +310,8 @@ std::string hba_hint(std::string_view server_message) {
   const std::string database = replication ? "replication" : quoted_after(server_message, "database \"");
   const char* kind = server_message.find("no encryption") != std::string_view::npos ? "host" : "hostssl";
   const char* bits = host.find(':') == std::string::npos ? "/32" : "/128";
-  return fmt::format("add this line to postgresql.pg_hba of the server: {} {} {} {}{} scram-sha-256", kind, database, user,
-                     host, bits);
+  return fmt::format("add this line to postgresql.pg_hba of the server: {} {} {} {}{} scram-sha-256", kind, database,
+                     user, host, bits);
 }
 
 }  // namespace pgvigil::postgres

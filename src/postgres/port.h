@@ -19,17 +19,17 @@ namespace pgvigil::postgres {
 
 // Where a standby streams from or a clone is taken from. Credentials and TLS settings come from the configuration.
 struct Upstream {
-  MemberName member;        // empty for the remote of a standby cluster
-  std::string host;         // may be a comma separated list for a standby cluster
+  MemberName member;  // empty for the remote of a standby cluster
+  std::string host;   // may be a comma separated list for a standby cluster
   std::string port;
-  std::string slot;         // primary_slot_name; empty: none
+  std::string slot;  // primary_slot_name; empty: none
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
 // How the instance has to be configured to run. The adapter adds what the configuration says.
 struct RunAs {
-  bool standby = false;               // writes standby.signal and recovery settings
-  std::optional<Upstream> upstream;   // standby only; empty: streams from nobody
+  bool standby = false;                                  // writes standby.signal and recovery settings
+  std::optional<Upstream> upstream;                      // standby only; empty: streams from nobody
   std::optional<std::string> synchronous_standby_names;  // nullopt: the user's configured value
   std::string restore_command, archive_cleanup_command, recovery_min_apply_delay;  // standby clusters only
   // start() only. Runs once the process of the new postmaster exists and before it executes PostgreSQL, with its pid.
@@ -45,7 +45,7 @@ struct TimelineSwitch {  // a line of the leader's <timeline>.history file
   std::string reason;
 };
 
-struct LeaderHistory {          // asked of the leader over a replication connection
+struct LeaderHistory {  // asked of the leader over a replication connection
   SystemId system_id;
   Timeline timeline;
   std::vector<TimelineSwitch> switches;
@@ -54,7 +54,7 @@ struct LeaderHistory {          // asked of the leader over a replication connec
 
 struct RewindVerdict {
   enum class Kind : std::uint8_t { NotNeeded, Needed, Unknown } kind = Kind::Unknown;
-  std::string reason;  // with both positions: "local timeline 1 ends at 0/5000060, the leader left it at 0/4FFFF98"
+  std::string reason;    // with both positions: "local timeline 1 ends at 0/5000060, the leader left it at 0/4FFFF98"
   WalBytes diverged{0};  // how many bytes of local WAL are not part of the leader's history
 };
 
@@ -82,7 +82,8 @@ class Postgres {
   // cannot answer yet, when its startup has begun to replay. Error Timeout: still starting at the deadline.
   virtual Task<Result<void>> start(RunAs run, TimePoint deadline) = 0;
   // LONG. `checkpoint_done` runs once the control file says "shut down" while walsenders may still be sending, with the
-  // location of the shutdown checkpoint. Fast falls back to immediate at the deadline. Returns when no postmaster is left.
+  // location of the shutdown checkpoint. Fast falls back to immediate at the deadline. Returns when no postmaster is
+  // left.
   virtual Task<Result<void>> stop(StopMode mode, TimePoint deadline, std::function<void(Lsn)> checkpoint_done) = 0;
   // Kills the postmaster and every child at once (SIGKILL). Synchronous; for a lost lease.
   virtual void kill_now() = 0;
@@ -94,11 +95,12 @@ class Postgres {
   // Re-reads the configuration files (SIGHUP semantics): rewrites postgresql.conf, pg_hba.conf, pg_ident.conf, reloads.
   virtual Task<Result<void>> reload(TimePoint deadline) = 0;
 
-  // Slots: creates the missing physical ones, drops what is not wanted, advances the inactive ones. No-op while stopped.
+  // Slots: creates the missing physical ones, drops what is not wanted, advances the inactive ones. No-op while
+  // stopped.
   struct SlotPlan {
-    std::vector<std::string> physical;                 // must exist
-    std::map<std::string, Lsn> advance;                // on standbys: move inactive slots to here
-    bool drop_others = false;                          // drop inactive unknown slots (the adapter honours ignore_slots)
+    std::vector<std::string> physical;   // must exist
+    std::map<std::string, Lsn> advance;  // on standbys: move inactive slots to here
+    bool drop_others = false;            // drop inactive unknown slots (the adapter honours ignore_slots)
   };
   virtual Task<Result<void>> sync_slots(SlotPlan plan, TimePoint deadline) = 0;
 

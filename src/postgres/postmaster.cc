@@ -1,6 +1,7 @@
 #include "postgres/postmaster.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -89,10 +90,22 @@ struct Postmaster::State : std::enable_shared_from_this<Postmaster::State> {
     expected = false;
     ended = std::make_shared<Signal>(clock);  // a memory of the last end would wake the next waiter
     watch = asio::posix::stream_descriptor(clock.executor(), pidfd.release());
+    wait_for_end(watched);
+  }
+
+  void wait_for_end(pid_t watched) {
     watch.async_wait(asio::posix::descriptor_base::wait_read,
                      [weak = weak_from_this(), watched](const boost::system::error_code& error) {
                        const auto self = weak.lock();
-                       if (!error && self && self->pid == watched) self->finish();
+                       if (error || !self || self->pid != watched) return;
+                       // The reactor may wake us with an event of a descriptor that had this number before. Taking a
+                       // living postmaster for dead would kill it.
+                       pollfd ended{self->watch.native_handle(), POLLIN, 0};
+                       if (poll(&ended, 1, 0) > 0 && (ended.revents & POLLIN) != 0) {
+                         self->finish();
+                       } else {
+                         self->wait_for_end(watched);
+                       }
                      });
   }
 
@@ -152,7 +165,8 @@ Result<void> Postmaster::start(const StartOptions& options) {
     return fail(Errc::Refused, "cannot start PostgreSQL", state_->data_dir,
                 fmt::format("postmaster {} runs there already", state_->pid));
   }
-  if (const auto file = read_pid_file(state_->data_dir); file && file->single_user && is_postmaster(*file, state_->data_dir)) {
+  if (const auto file = read_pid_file(state_->data_dir);
+      file && file->single_user && is_postmaster(*file, state_->data_dir)) {
     return fail(Errc::Refused, "cannot start PostgreSQL", state_->data_dir,
                 fmt::format("single-user server {} runs there", file->pid), "end it");
   }
@@ -232,7 +246,8 @@ std::string last_errors(const std::string& log_file, std::int64_t from_offset) {
   constexpr std::int64_t kWindow = 65536;
   struct stat info {};
   fstat(file.get(), &info);
-  const std::int64_t start = std::max({from_offset, std::int64_t{0}, static_cast<std::int64_t>(info.st_size) - kWindow});
+  const std::int64_t start =
+      std::max({from_offset, std::int64_t{0}, static_cast<std::int64_t>(info.st_size) - kWindow});
   std::string text(static_cast<std::size_t>(kWindow), '\0');
   const ssize_t got = pread(file.get(), text.data(), text.size(), start);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);

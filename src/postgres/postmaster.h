@@ -1,5 +1,5 @@
-// The postmaster of one data directory: started detached from the agent, adopted when it runs already, watched by pidfd.
-// Runs on the clock's executor; only the waiting call suspends.
+// The postmaster of one data directory: started detached from the agent, adopted when it runs already, watched by
+// pidfd. Runs on the clock's executor; only the waiting call suspends.
 #pragma once
 
 #include <sys/types.h>
@@ -21,12 +21,12 @@ namespace pgvigil::postgres {
 // postmaster.pid, lines as src/include/utils/pidfile.h of the server has them.
 struct PidFile {
   pid_t pid = 0;
-  bool single_user = false;    // written with a negative pid
+  bool single_user = false;  // written with a negative pid
   std::string data_dir;
   std::int64_t start_time = 0;  // seconds of the epoch
   std::uint16_t port = 0;
   std::string socket_dir, listen_address;
-  std::string status;           // "starting", "stopping", "ready", "standby"; empty: not written yet
+  std::string status;  // "starting", "stopping", "ready", "standby"; empty: not written yet
 };
 std::optional<PidFile> parse_pid_file(std::string_view text);
 std::optional<PidFile> read_pid_file(const std::string& data_dir);

@@ -49,18 +49,21 @@ RewindVerdict compare_histories(const LocalEnd& local, const LeaderHistory& lead
   const auto left = std::find_if(leader.switches.begin(), leader.switches.end(),
                                  [&](const TimelineSwitch& s) { return s.timeline == local.timeline; });
   if (left == leader.switches.end()) {
-    return verdict(Kind::Needed, fmt::format("local timeline {} is not in the history of the leader's timeline {}", mine, theirs));
+    return verdict(Kind::Needed,
+                   fmt::format("local timeline {} is not in the history of the leader's timeline {}", mine, theirs));
   }
   const Lsn at = left->switch_point;
   const Lsn end = local.as_primary && local.record_end.known() ? local.record_end : local.position;
-  const auto text = fmt::format("local timeline {} ends at {}, the leader left it at {}", mine, to_string(end), to_string(at));
+  const auto text =
+      fmt::format("local timeline {} ends at {}, the leader left it at {}", mine, to_string(end), to_string(at));
   if (!local.as_primary) {
     return end > at ? verdict(Kind::Needed, text, end - at) : verdict(Kind::NotNeeded, text);
   }
   // The switch point is where the last common record ends. A clean shutdown's checkpoint record that ends right there
   // was received by the leader in full; a record that starts there, or ends later, was not.
   if (local.position >= at) return verdict(Kind::Needed, text, end - at);
-  if (!local.record_end.known()) return verdict(Kind::Unknown, text + "; the end of the last checkpoint's record is not known");
+  if (!local.record_end.known())
+    return verdict(Kind::Unknown, text + "; the end of the last checkpoint's record is not known");
   return local.record_end == at ? verdict(Kind::NotNeeded, text) : verdict(Kind::Needed, text, WalBytes{0});
 }
 
@@ -74,8 +77,15 @@ bool LocalPostgres::can_rewind() {
 // The end of the record at `start`, by pg_waldump; unknown if that cannot be told.
 Task<Result<Lsn>> LocalPostgres::record_end(Timeline timeline, Lsn start, TimePoint deadline) {
   ChildSpec spec;
-  spec.argv = {program("pg_waldump"), "--path", data_dir_ + "/pg_wal", "--timeline", std::to_string(timeline.value()),
-               "--start", to_string(start), "--limit", "2"};
+  spec.argv = {program("pg_waldump"),
+               "--path",
+               data_dir_ + "/pg_wal",
+               "--timeline",
+               std::to_string(timeline.value()),
+               "--start",
+               to_string(start),
+               "--limit",
+               "2"};
   spec.environment = tool_environment({});
   auto ended = co_await run_program(clock_, std::move(spec), deadline);
   if (!ended) co_return tl::make_unexpected(std::move(ended.error()));
@@ -103,8 +113,8 @@ Task<RewindVerdict> LocalPostgres::rewind_needed(LeaderHistory leader, TimePoint
   const auto file = control();
   if (!file) co_return verdict(Kind::Unknown, file.error().message());
   if (leader.system_id != file->data.system_id) {
-    co_return verdict(Kind::Unknown, fmt::format("the leader's database system is {}, this one's {}", leader.system_id.text(),
-                                                 file->data.system_id.text()));
+    co_return verdict(Kind::Unknown, fmt::format("the leader's database system is {}, this one's {}",
+                                                 leader.system_id.text(), file->data.system_id.text()));
   }
   LocalEnd local;
   if (postmaster_.adopt()) {
@@ -117,7 +127,9 @@ Task<RewindVerdict> LocalPostgres::rewind_needed(LeaderHistory leader, TimePoint
     local = LocalEnd{running.timeline, running.replayed, false, {}};
   } else {
     const auto end = local_end(file->data);
-    if (!end) co_return verdict(Kind::Unknown, fmt::format("the state `{}` does not tell where WAL ends", to_string(file->data.state)));
+    if (!end)
+      co_return verdict(Kind::Unknown,
+                        fmt::format("the state `{}` does not tell where WAL ends", to_string(file->data.state)));
     local = *end;
     if (local.as_primary && local.timeline < leader.timeline) {
       const auto record = co_await record_end(local.timeline, local.position, deadline);
@@ -129,8 +141,9 @@ Task<RewindVerdict> LocalPostgres::rewind_needed(LeaderHistory leader, TimePoint
 
 Task<Result<std::string>> LocalPostgres::configured_value(std::string setting) {
   ChildSpec spec;
-  spec.argv = {program("postgres"), "-D", data_dir_, "-C", std::move(setting),
-               "--config-file=" + ConfFiles(effective_->postgresql).postgresql_conf()};
+  spec.argv = {program("postgres"), "-D",
+               data_dir_,           "-C",
+               std::move(setting),  "--config-file=" + ConfFiles(effective_->postgresql).postgresql_conf()};
   spec.environment = tool_environment({});
   const TimePoint deadline = clock_.now() + 10s;
   auto ended = co_await action_.run(std::move(spec), {}, deadline);
@@ -187,13 +200,14 @@ Task<Result<void>> LocalPostgres::rewind(Upstream leader, Progress progress) {
   Conninfo source = upstream_conninfo(config, rewind_credentials(config), leader, false);
   source.password = Secret();
   ChildSpec spec;
-  spec.argv = {program("pg_rewind"), "-D", data_dir_, "--source-server", to_dsn(source),
-               "--config-file=" + files.postgresql_conf()};
+  spec.argv = {program("pg_rewind"), "-D",           data_dir_,
+               "--source-server",    to_dsn(source), "--config-file=" + files.postgresql_conf()};
   if (data_directory_version(data_dir_) < 150000) spec.argv.pop_back();  // the option is of version 15
   std::string setting = "restore_command";
   const auto restore = co_await configured_value(std::move(setting));
   if (restore && !restore->empty()) spec.argv.emplace_back("--restore-target-wal");
-  for (const auto& [name, value] : config.rewind_options) spec.argv.push_back("--" + name + (value ? "=" + *value : ""));
+  for (const auto& [name, value] : config.rewind_options)
+    spec.argv.push_back("--" + name + (value ? "=" + *value : ""));
   spec.environment = tool_environment(files.pgpass());
   if (progress) progress("pg_rewind is running");
   mark_half_rewound(data_dir_);
@@ -201,8 +215,10 @@ Task<Result<void>> LocalPostgres::rewind(Upstream leader, Progress progress) {
   if (!ended) co_return tl::make_unexpected(std::move(ended.error()));
   if (!ended->ok()) {
     // Errors before the first write leave the directory as it was; the tool says so by what it printed last.
-    if (ended->output.find("Done!") == std::string::npos && ended->output.find("creating backup label") == std::string::npos &&
-        ended->output.find("could not") != std::string::npos && ended->output.find("rewinding from") == std::string::npos) {
+    if (ended->output.find("Done!") == std::string::npos &&
+        ended->output.find("creating backup label") == std::string::npos &&
+        ended->output.find("could not") != std::string::npos &&
+        ended->output.find("rewinding from") == std::string::npos) {
       clear_half_rewound(data_dir_);
     }
     co_return fail(Errc::Failed, "pg_rewind failed", data_dir_, ended->cause(),
@@ -218,14 +234,24 @@ Task<Result<void>> LocalPostgres::crash_recover(TimePoint deadline) {
   const auto effective = effective_;
   const ConfFiles files(effective->postgresql);
   PGV_CO_TRY_VOID(files.set_standby_signal(false).map([](bool) {}));
-  if (!kill_server(0, data_dir_)) co_return fail(Errc::Failed, "cannot do crash recovery", data_dir_, "old processes are left");
+  if (!kill_server(0, data_dir_))
+    co_return fail(Errc::Failed, "cannot do crash recovery", data_dir_, "old processes are left");
   ChildSpec spec;
-  spec.argv = {program("postgres"), "--single", "-D", data_dir_, "--config-file=" + files.postgresql_conf(),
-               "-c", "archive_mode=on", "-c", "archive_command=false", "template1"};
+  spec.argv = {program("postgres"),
+               "--single",
+               "-D",
+               data_dir_,
+               "--config-file=" + files.postgresql_conf(),
+               "-c",
+               "archive_mode=on",
+               "-c",
+               "archive_command=false",
+               "template1"};
   spec.environment = tool_environment({});
   auto ended = co_await action_.run(std::move(spec), {}, deadline);
   if (!ended) co_return tl::make_unexpected(std::move(ended.error()));
-  if (!ended->ok()) co_return fail(Errc::Failed, "crash recovery in single-user mode failed", data_dir_, ended->cause());
+  if (!ended->ok())
+    co_return fail(Errc::Failed, "crash recovery in single-user mode failed", data_dir_, ended->cause());
   co_return Result<void>();
 }
 

@@ -7,9 +7,9 @@
 
 namespace pgvigil::postgres {
 
-struct LocalEnd {          // where this server's WAL ends
+struct LocalEnd {  // where this server's WAL ends
   Timeline timeline;
-  Lsn position;            // of a standby: all that it has; of a stopped primary: its last checkpoint's record
+  Lsn position;             // of a standby: all that it has; of a stopped primary: its last checkpoint's record
   bool as_primary = false;  // it wrote WAL itself: `position` is the start of a record, not the end of WAL
   Lsn record_end;           // of a stopped primary: the end of that record; unknown: not looked at
 };

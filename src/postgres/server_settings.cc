@@ -12,16 +12,25 @@ namespace pgvigil::postgres {
 namespace {
 
 // These stand on the postmaster's command line, where ALTER SYSTEM cannot change them: all members have to agree.
-constexpr std::array<std::string_view, 13> kOnCommandLine{
-    "listen_addresses", "port", "cluster_name", "wal_level", "hot_standby", "max_connections", "max_wal_senders",
-    "max_prepared_transactions", "max_locks_per_transaction", "max_replication_slots", "max_worker_processes",
-    "track_commit_timestamp", "wal_log_hints"};
+constexpr std::array<std::string_view, 13> kOnCommandLine{"listen_addresses",
+                                                          "port",
+                                                          "cluster_name",
+                                                          "wal_level",
+                                                          "hot_standby",
+                                                          "max_connections",
+                                                          "max_wal_senders",
+                                                          "max_prepared_transactions",
+                                                          "max_locks_per_transaction",
+                                                          "max_replication_slots",
+                                                          "max_worker_processes",
+                                                          "track_commit_timestamp",
+                                                          "wal_log_hints"};
 
 constexpr std::array<std::string_view, 16> kRecovery{
-    "archive_cleanup_command", "restore_command", "recovery_end_command", "recovery_target", "recovery_target_name",
-    "recovery_target_time", "recovery_target_xid", "recovery_target_lsn", "recovery_target_timeline",
-    "recovery_target_action", "recovery_target_inclusive", "recovery_min_apply_delay", "primary_conninfo",
-    "primary_slot_name", "promote_trigger_file", "trigger_file"};
+    "archive_cleanup_command",  "restore_command",        "recovery_end_command",      "recovery_target",
+    "recovery_target_name",     "recovery_target_time",   "recovery_target_xid",       "recovery_target_lsn",
+    "recovery_target_timeline", "recovery_target_action", "recovery_target_inclusive", "recovery_min_apply_delay",
+    "primary_conninfo",         "primary_slot_name",      "promote_trigger_file",      "trigger_file"};
 
 void merge(std::map<std::string, std::string>& into, const std::map<std::string, std::string>& from) {
   for (const auto& [name, value] : from) {

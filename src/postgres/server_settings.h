@@ -16,8 +16,8 @@ namespace pgvigil::postgres {
 struct ServerInputs {
   const config::PostgresConfig& config;
   MemberName self;
-  std::string scope;           // becomes cluster_name
-  int server_version = 0;      // 150020 or 150000: only the major part counts
+  std::string scope;       // becomes cluster_name
+  int server_version = 0;  // 150020 or 150000: only the major part counts
   RunAs run;
   // Control data of the instance when it is about to be started as a standby: limits may not be below the primary's.
   std::optional<ControlData> control;

@@ -1,4 +1,5 @@
-// Starting programs: fork and exec with a clean signal state, no inherited descriptors and an environment of our choice.
+// Starting programs: fork and exec with a clean signal state, no inherited descriptors and an environment of our
+// choice.
 #pragma once
 
 #include <sys/types.h>

@@ -77,8 +77,8 @@ Task<Result<void>> LocalPostgres::wait_ready(bool standby, std::int64_t log_offs
   std::optional<TimePoint> replaying_since;
   for (;;) {
     if (!postmaster_.running()) {
-      co_return fail(Errc::Failed, "PostgreSQL ended while it started", data_dir_,
-                     last_errors(log_file(), log_offset), "see " + log_file() + " and the server's own log");
+      co_return fail(Errc::Failed, "PostgreSQL ended while it started", data_dir_, last_errors(log_file(), log_offset),
+                     "see " + log_file() + " and the server's own log");
     }
     const std::string status = postmaster_.status();
     if (status == "ready" || (standby && status == "standby")) co_return Result<void>();
@@ -93,7 +93,8 @@ Task<Result<void>> LocalPostgres::wait_ready(bool standby, std::int64_t log_offs
     const TimePoint now = clock_.now();
     if (replaying_since && now - *replaying_since >= kReadableGrace) co_return Result<void>();
     if (now >= deadline) {
-      co_return fail(Errc::Timeout, "PostgreSQL is still starting", data_dir_, status.empty() ? "no status yet" : status);
+      co_return fail(Errc::Timeout, "PostgreSQL is still starting", data_dir_,
+                     status.empty() ? "no status yet" : status);
     }
     co_await postmaster_.wait_exit(std::min(deadline, now + kPoll));
   }
@@ -147,7 +148,8 @@ Task<Result<void>> LocalPostgres::end_postmaster(TimePoint deadline) {
 }
 
 Task<Result<void>> LocalPostgres::promote(TimePoint) {
-  if (!postmaster_.adopt()) co_return fail(Errc::Unavailable, "cannot promote PostgreSQL", data_dir_, "it does not run");
+  if (!postmaster_.adopt())
+    co_return fail(Errc::Unavailable, "cannot promote PostgreSQL", data_dir_, "it does not run");
   const auto file = control();
   if (file && file->data.state == ControlState::InProduction) {
     co_return fail(Errc::Refused, "cannot promote PostgreSQL", data_dir_, "it is not in recovery");

@@ -70,8 +70,8 @@ Task<Result<void>> create_rewind_user(PgConnection& connection, config::Credenti
 Task<Result<void>> create_bootstrap_users(PgConnection& connection, std::vector<config::BootstrapUser> users,
                                           TimePoint deadline) {
   constexpr std::array<std::string_view, 14> kKnown{
-      "superuser",  "nosuperuser",   "createdb",  "nocreatedb",  "createrole", "nocreaterole", "inherit",
-      "noinherit",  "login",         "nologin",   "replication", "noreplication", "bypassrls", "nobypassrls"};
+      "superuser", "nosuperuser", "createdb", "nocreatedb",  "createrole",    "nocreaterole", "inherit",
+      "noinherit", "login",       "nologin",  "replication", "noreplication", "bypassrls",    "nobypassrls"};
   for (auto& user : users) {
     std::string attributes = "LOGIN";
     for (const auto& option : user.options) {
@@ -79,7 +79,8 @@ Task<Result<void>> create_bootstrap_users(PgConnection& connection, std::vector<
       for (const char c : option) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
       if (std::find(kKnown.begin(), kKnown.end(), lower) == kKnown.end()) {
         co_return fail(Errc::InvalidConfig, "cannot create a bootstrap user", user.name,
-                       fmt::format("`{}` is no role option", option), "use createdb, createrole, replication and the like");
+                       fmt::format("`{}` is no role option", option),
+                       "use createdb, createrole, replication and the like");
       }
       attributes += " " + lower;
     }

@@ -123,7 +123,10 @@ std::string address_of(const std::string& url) {
 class EtcdStore final : public KvStore {
  public:
   EtcdStore(Clock& clock, Log log, EtcdOptions options, std::shared_ptr<grpc::ChannelCredentials> credentials)
-      : clock_(clock), log_(log.in_room("etcd")), options_(std::move(options)), channels_(options_.endpoints, std::move(credentials)) {}
+      : clock_(clock),
+        log_(log.in_room("etcd")),
+        options_(std::move(options)),
+        channels_(options_.endpoints, std::move(credentials)) {}
 
   Task<Result<RangeReply>> range(std::string key, std::string range_end, Consistency consistency,
                                  TimePoint deadline) override;
@@ -226,7 +229,8 @@ Task<bool> EtcdStore::authenticate(TimePoint deadline) {
   };
   for (std::size_t i = 0; i < channels_.size() && clock_.now() < deadline; ++i) {
     const std::size_t number = channels_.current();
-    auto outcome = co_await attempt<pb::AuthenticateResponse>(number, begin, std::min(deadline, clock_.now() + kDiscoverMax));
+    auto outcome =
+        co_await attempt<pb::AuthenticateResponse>(number, begin, std::min(deadline, clock_.now() + kDiscoverMax));
     if (outcome.status.ok()) {
       token_ = outcome.reply.token();
       co_return true;
@@ -254,7 +258,8 @@ Task<void> EtcdStore::discover(TimePoint deadline) {
   std::vector<std::string> addresses;
   for (const auto& member : outcome.reply.members()) {
     for (const auto& url : member.clienturls()) {
-      if (auto address = address_of(url); !address.empty() && !member.islearner()) addresses.push_back(std::move(address));
+      if (auto address = address_of(url); !address.empty() && !member.islearner())
+        addresses.push_back(std::move(address));
     }
   }
   channels_.adopt(addresses);
@@ -287,7 +292,8 @@ Task<Result<RangeReply>> EtcdStore::range(std::string key, std::string range_end
   };
   for (std::size_t tries = 0; tries <= channels_.size(); ++tries) {
     auto outcome = co_await call<pb::RangeResponse>(begin, true, deadline);
-    if (!outcome.status.ok()) co_return tl::make_unexpected(error_of(outcome.status, "cannot read from etcd", outcome.endpoint));
+    if (!outcome.status.ok())
+      co_return tl::make_unexpected(error_of(outcome.status, "cannot read from etcd", outcome.endpoint));
     if (!fresh_answer(outcome.reply.header())) {
       channels_.give_up(channels_.current());
       continue;
@@ -296,8 +302,8 @@ Task<Result<RangeReply>> EtcdStore::range(std::string key, std::string range_end
     reply.revision = Revision(outcome.reply.header().revision());
     reply.kvs.reserve(static_cast<std::size_t>(outcome.reply.kvs_size()));
     for (const auto& kv : outcome.reply.kvs()) {
-      reply.kvs.push_back({kv.key(), kv.value(), Revision(kv.create_revision()), Revision(kv.mod_revision()),
-                           LeaseId(kv.lease())});
+      reply.kvs.push_back(
+          {kv.key(), kv.value(), Revision(kv.create_revision()), Revision(kv.mod_revision()), LeaseId(kv.lease())});
     }
     co_return reply;
   }
@@ -374,7 +380,8 @@ class KeepAliveStream final : public grpc::ClientBidiReactor<pb::LeaseKeepAliveR
 
   static void begin(std::shared_ptr<grpc::Channel> channel, grpc::ClientContext* context, LeaseId lease,
                     pb::LeaseKeepAliveResponse* reply, Callback callback) {
-    auto* stream = new KeepAliveStream(std::move(channel), lease, reply, std::move(callback));  // deletes itself in OnDone
+    auto* stream =
+        new KeepAliveStream(std::move(channel), lease, reply, std::move(callback));  // deletes itself in OnDone
     stream->stub_->async()->LeaseKeepAlive(context, stream);
     stream->StartWriteLast(&stream->request_, grpc::WriteOptions());
     stream->StartRead(reply);
@@ -383,7 +390,8 @@ class KeepAliveStream final : public grpc::ClientBidiReactor<pb::LeaseKeepAliveR
   void OnReadDone(bool ok) override { answered_ = answered_ || ok; }
   void OnDone(const grpc::Status& status) override {
     auto result = status;
-    if (status.ok() && !answered_) result = grpc::Status(grpc::StatusCode::UNAVAILABLE, "the stream ended without an answer");
+    if (status.ok() && !answered_)
+      result = grpc::Status(grpc::StatusCode::UNAVAILABLE, "the stream ended without an answer");
     callback_(result);
     delete this;
   }

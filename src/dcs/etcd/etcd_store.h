@@ -18,7 +18,7 @@ struct EtcdOptions {
   std::string ca_file, cert_file, key_file;  // PEM; empty ca_file: the system's authorities
   std::string username;                      // empty: no authentication
   Secret password;
-  bool discover_members = true;              // ask the cluster for its members' client URLs
+  bool discover_members = true;  // ask the cluster for its members' client URLs
 };
 
 // Error InvalidConfig: a certificate or key file cannot be read.

@@ -1,7 +1,7 @@
 #include "dcs/etcd/watch_call.h"
 
-#include <grpcpp/client_context.h>
 #include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
 #include <boost/asio/post.hpp>
@@ -23,17 +23,20 @@ struct Listener {
     if (!open) return;
     if (response.canceled() || response.compact_revision() != 0) {
       const bool compacted = response.compact_revision() != 0;
-      lose(Error{compacted ? Errc::Compacted : Errc::Unavailable, "the watch was cancelled by etcd", {},
-                 response.cancel_reason(), {}});
+      lose(Error{compacted ? Errc::Compacted : Errc::Unavailable,
+                 "the watch was cancelled by etcd",
+                 {},
+                 response.cancel_reason(),
+                 {}});
       return;
     }
     std::vector<WatchEvent> events;
     events.reserve(static_cast<std::size_t>(response.events_size()));
     for (const auto& event : response.events()) {
       const auto& kv = event.kv();
-      events.push_back({event.type() == pb::Event::DELETE,
-                        KeyValue{kv.key(), kv.value(), Revision(kv.create_revision()), Revision(kv.mod_revision()),
-                                 LeaseId(kv.lease())}});
+      events.push_back(
+          {event.type() == pb::Event::DELETE, KeyValue{kv.key(), kv.value(), Revision(kv.create_revision()),
+                                                       Revision(kv.mod_revision()), LeaseId(kv.lease())}});
     }
     handler.on_events(Revision(response.header().revision()), std::move(events));
   }
