@@ -52,6 +52,7 @@ Task<int> Agent::Impl::run() {
     const bool only_own = std::all_of(keys.begin(), keys.end(), [this](const std::string& key) {
       return key == "members/" + p.node.name().text() || (key == "status" && attached());
     });
+    publish_status();  // the REST API shows what etcd says, not what it said at the last step
     if (!only_own) wake();
   });
   p.store.start();

@@ -84,6 +84,11 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
   if (at.known() && !at.locked()) by(now + kRaceLook);
   if (at.own_lock() && !at.attached()) by(now + kHandshakeLook);
   if (at.own_lock() && self.instance.postmaster == PostmasterState::Starting) by(now + kRaceLook);
+  // A standby that is about to stream is published as such as soon as it does.
+  if (at.standby() && decision.action == Action::Follow && !decision.target.empty() &&
+      self.instance.replication_state != "streaming") {
+    by(now + kRaceLook);
+  }
   if (self.rewind == RewindStage::Due || self.rewind == RewindStage::Undecided) by(now + kRaceLook);
   if (decision.rule == "wait_leader_checkpoint" || decision.rule == "wait_request") by(now + kHandshakeLook);
   if (self.instance.postmaster == PostmasterState::Unresponsive) by(now + kRaceLook);

@@ -196,6 +196,8 @@ class Node:
     def streams(self):
         try:
             status = self.status()
+            if self.kind == "patroni":  # of 3.0: its REST API does not tell the replication state
+                return status.get("role") == "replica" and status.get("state") == "running" and self.code("/replica") == 200
             return status.get("role") == "replica" and status.get("replication_state") == "streaming"
         except (OSError, ValueError):
             return False
@@ -299,5 +301,8 @@ class Cluster:
     def wait_healthy(self, seconds=60):
         def healthy():
             leader = self.leader()
-            return leader and all(n is leader or n.streams() for n in self.nodes.values()) and leader
+            if not leader or not all(n is leader or n.streams() for n in self.nodes.values()):
+                return None
+            senders = {s["application_name"] for s in leader.status().get("replication", []) if s["state"] == "streaming"}
+            return leader if senders >= {n.name for n in self.nodes.values() if n is not leader} else None
         return wait_for(healthy, seconds, "one leader, and everybody else streams from it")

@@ -36,7 +36,7 @@ TEST(StatusDocument, OfALeader) {
             R"("server_version": 150020, "xlog": {"location": 100000000}, "timeline": 1, "dcs_last_seen": 1795486456, )"
             R"("database_system_identifier": "7711555499471225088", )"
             R"("patroni": {"version": "4.1.4", "scope": "demo", "name": "n1"}, )"
-            R"("pgvigil": {"version": "0.1.0", "action": "KeepLeading", "rule": "leading", )"
+            R"("pgvigil": {"version": "0.1.0", "action": "keep-leading", "rule": "leading", )"
             R"("reason": "the lease is proven", "guard_armed": true}})");
 }
 
