@@ -70,15 +70,29 @@ TEST(StatusDocument, OfAReplicaWithEverything) {
   status.operation = "creating replica";
   status.progress = "copied 41 %";
   const Json document = status_document(observed(status), kVersions);
-  EXPECT_EQ(keys_of(document),
-            (std::vector<std::string>{"state", "postmaster_start_time", "role", "server_version", "xlog",
-                                      "sync_standby", "timeline", "replication_state", "replication", "pause",
-                                      "cluster_unlocked", "failsafe_mode_is_active", "dcs_last_seen", "tags",
-                                      "database_system_identifier", "pending_restart", "pending_restart_reason",
-                                      "patroni", "scheduled_restart", "watchdog_failed", "pgvigil"}));
-  EXPECT_EQ(dump_spaced(document["xlog"]),
-            R"({"received_location": 100000000, "replayed_location": 100000000, )"
-            R"("replayed_timestamp": "2026-01-24 02:14:00.5+00:00", "paused": true})");
+  EXPECT_EQ(keys_of(document), (std::vector<std::string>{"state",
+                                                         "postmaster_start_time",
+                                                         "role",
+                                                         "server_version",
+                                                         "xlog",
+                                                         "sync_standby",
+                                                         "timeline",
+                                                         "replication_state",
+                                                         "replication",
+                                                         "pause",
+                                                         "cluster_unlocked",
+                                                         "failsafe_mode_is_active",
+                                                         "dcs_last_seen",
+                                                         "tags",
+                                                         "database_system_identifier",
+                                                         "pending_restart",
+                                                         "pending_restart_reason",
+                                                         "patroni",
+                                                         "scheduled_restart",
+                                                         "watchdog_failed",
+                                                         "pgvigil"}));
+  EXPECT_EQ(dump_spaced(document["xlog"]), R"({"received_location": 100000000, "replayed_location": 100000000, )"
+                                           R"("replayed_timestamp": "2026-01-24 02:14:00.5+00:00", "paused": true})");
   EXPECT_EQ(dump_spaced(document["replication"]),
             R"([{"usename": "replicator", "application_name": "n3", "client_addr": null, "state": "streaming", )"
             R"("sync_state": "async", "sync_priority": 0}])");
@@ -96,8 +110,8 @@ TEST(StatusDocument, WhenPostgresDoesNotAnswer) {
   status.dcs_last_seen.reset();
   status.instance = Instance();
   Json document = status_document(observed(status), kVersions);
-  EXPECT_EQ(keys_of(document), (std::vector<std::string>{"state", "role", "cluster_unlocked", "dcs_last_seen",
-                                                         "patroni", "pgvigil"}));
+  EXPECT_EQ(keys_of(document),
+            (std::vector<std::string>{"state", "role", "cluster_unlocked", "dcs_last_seen", "patroni", "pgvigil"}));
   EXPECT_EQ(document["state"], "unknown");
   EXPECT_EQ(document["role"], "replica");
   status.state = InstanceState::CreatingReplica;

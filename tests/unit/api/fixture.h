@@ -351,7 +351,7 @@ inline Answer split(const std::string& bytes) {
 }
 
 inline std::string request_text(const std::string& method, const std::string& path, const std::string& body,
-                         const std::string& headers) {
+                                const std::string& headers) {
   std::string text = method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers;
   if (!body.empty()) text += "Content-Length: " + std::to_string(body.size()) + "\r\n";
   return text + "\r\n" + body;
@@ -383,7 +383,7 @@ inline std::string ServerTest::raw(const std::string& bytes) {
 }
 
 inline Answer ServerTest::call(const std::string& method, const std::string& path, const std::string& body,
-                        const std::string& headers) {
+                               const std::string& headers) {
   return split(raw(request_text(method, path, body, headers)));
 }
 

@@ -177,8 +177,8 @@ TEST(Health, ReplicaConditionOverAllCombinations) {
               if (lag == "1000" || lag == "1000B") limit = 1000;
               if (lag == "1kB") limit = 1024;
               if (lag == "1MB") limit = 1048576;
-              const bool good = in_recovery && status.state == InstanceState::Running && answers && !noloadbalance &&
-                                behind <= limit;
+              const bool good =
+                  in_recovery && status.state == InstanceState::Running && answers && !noloadbalance && behind <= limit;
               const std::string path = "/replica" + (lag.empty() ? "" : "?lag=" + lag);
               EXPECT_EQ(health_status(parse_target(path), observed(status)) == 200, good)
                   << path << " recovery=" << in_recovery << " state=" << state << " behind=" << behind;

@@ -12,10 +12,10 @@ namespace pgvigil::api {
 namespace {
 
 TEST(Json, IsWrittenWithSpacesAndEscapes) {
-  const auto value = parse_json("{\"a\":1,\"b\":[true,null,1.5],\"c\":{},\"d\":\"\xc3\xa9\xf0\x9f\x98\x80\\u0001\\n\"}");
+  const auto value =
+      parse_json("{\"a\":1,\"b\":[true,null,1.5],\"c\":{},\"d\":\"\xc3\xa9\xf0\x9f\x98\x80\\u0001\\n\"}");
   ASSERT_TRUE(value);
-  EXPECT_EQ(dump_spaced(*value),
-            R"({"a": 1, "b": [true, null, 1.5], "c": {}, "d": "\u00e9\ud83d\ude00\u0001\n"})");
+  EXPECT_EQ(dump_spaced(*value), R"({"a": 1, "b": [true, null, 1.5], "c": {}, "d": "\u00e9\ud83d\ude00\u0001\n"})");
   EXPECT_EQ(dump_compact(*value), R"({"a":1,"b":[true,null,1.5],"c":{},"d":"\u00e9\ud83d\ude00\u0001\n"})");
 }
 
