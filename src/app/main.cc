@@ -6,8 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "app/etcd_options.h"
 #include "app/run_agent.h"
 #include "config/check.h"
+#include "ctl/run.h"
+#include "dcs/etcd/etcd_store.h"
 
 namespace {
 
@@ -17,7 +20,9 @@ constexpr const char* kUsage =
     "\n"
     "  pgvigil agent FILE          run the agent of one PostgreSQL node (also as `patroni FILE`)\n"
     "  pgvigil check-config FILE   say what is wrong with an agent's configuration\n"
-    "  pgvigil version\n";
+    "  pgvigil list | topology | history | dsn | version | show-config | edit-config\n"
+    "  pgvigil switchover | failover | restart | reload | reinit | flush | pause | resume | remove\n"
+    "                              operate a cluster (also as `patronictl`); --help after the verb tells more\n";
 
 int check_config(const std::string& file) {
   const auto problems = pgvigil::config::check_config(file, pgvigil::config::process_environment());
@@ -26,6 +31,14 @@ int check_config(const std::string& file) {
   std::printf("%s: the configuration is valid\n", file.c_str());
   return 0;
 }
+
+pgvigil::Result<std::unique_ptr<pgvigil::dcs::KvStore>> make_kv(pgvigil::Clock& clock, pgvigil::Log log,
+                                                                const pgvigil::config::EtcdConfig& etcd) {
+  PGV_TRY(options, pgvigil::app::etcd_options(etcd));
+  return pgvigil::dcs::make_etcd_store(clock, log, std::move(options));
+}
+
+bool is_help(const std::string& word) { return word == "help" || word == "--help" || word == "-h"; }
 
 }  // namespace
 
@@ -43,11 +56,13 @@ int main(int argc, char** argv) {
   const std::string verb = arguments.empty() ? "" : arguments[0];
   if (verb == "agent" && arguments.size() == 2) return pgvigil::app::run_agent(arguments[1]);
   if (verb == "check-config" && arguments.size() == 2) return check_config(arguments[1]);
-  if (verb == "version" || verb == "--version") {
+  if (verb == "--version") {
     std::printf("pgvigil %s\n", PGVIGIL_VERSION);
     return 0;
   }
-  const bool help = verb == "help" || verb == "--help" || verb == "-h";
-  std::fputs(kUsage, help ? stdout : stderr);
-  return help ? 0 : 2;
+  if (name != "patronictl" && (verb.empty() || is_help(verb))) {
+    std::fputs(kUsage, verb.empty() ? stderr : stdout);
+    return verb.empty() ? 2 : 0;
+  }
+  return pgvigil::ctl::run_ctl(argc, argv, name, PGVIGIL_VERSION, make_kv);
 }

@@ -1,0 +1,21 @@
+// `list` and `topology` as tables, from the view of a cluster. Pure.
+#pragma once
+
+#include <string>
+
+#include "ctl/table.h"
+#include "model/cluster_view.h"
+
+namespace pgvigil::ctl {
+
+struct ListOptions {
+  bool topology = false;
+  bool extended = false;
+  Format format = Format::Pretty;
+};
+
+// The table with what follows it (maintenance mode, scheduled switchover).
+std::string cluster_table(const ClusterView& view, const std::string& scope, const ListOptions& options);
+std::string history_table(const ClusterView& view, Format format);
+
+}  // namespace pgvigil::ctl
