@@ -83,7 +83,7 @@ endfunction()
 
 # The program, and the names by which it also answers; the guard is a program of its own because it has to be tiny.
 function(pgv_app)
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/*.cc)
   if(sources)
     add_executable(pgvigil ${sources})
     target_link_libraries(pgvigil PRIVATE pgv_agent pgv_api pgv_ctl pgv_dcs_etcd pgv_guard pgv_postgres pgv_config)

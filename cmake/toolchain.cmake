@@ -11,7 +11,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>
                       $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>
                       $<$<COMPILE_LANGUAGE:CXX>:-Wno-mismatched-new-delete>
-                      $<$<COMPILE_LANGUAGE:CXX>:-Wno-dangling-pointer>)
+                      $<$<COMPILE_LANGUAGE:CXX>:-Wno-dangling-pointer>
+                      $<$<COMPILE_LANGUAGE:CXX>:-Wno-stringop-overflow>
+                      $<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds>)
 endif()
 
 find_program(PGVIGIL_CCACHE ccache)

@@ -8,6 +8,7 @@
 
 #include "app/etcd_options.h"
 #include "app/run_agent.h"
+#include "app/up/up.h"
 #include "config/check.h"
 #include "ctl/run.h"
 #include "dcs/etcd/etcd_store.h"
@@ -19,6 +20,7 @@ constexpr const char* kUsage =
     ": PostgreSQL high availability\n"
     "\n"
     "  pgvigil agent FILE          run the agent of one PostgreSQL node (also as `patroni FILE`)\n"
+    "  pgvigil up | down           the reference deployment on this machine\n"
     "  pgvigil check-config FILE   say what is wrong with an agent's configuration\n"
     "  pgvigil list | topology | history | dsn | version | show-config | edit-config\n"
     "  pgvigil switchover | failover | restart | reload | reinit | flush | pause | resume | remove\n"
@@ -55,6 +57,9 @@ int main(int argc, char** argv) {
   }
   const std::string verb = arguments.empty() ? "" : arguments[0];
   if (verb == "agent" && arguments.size() == 2) return pgvigil::app::run_agent(arguments[1]);
+  const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (verb == "up") return pgvigil::app::run_up(rest);
+  if (verb == "down") return pgvigil::app::run_down(rest);
   if (verb == "check-config" && arguments.size() == 2) return check_config(arguments[1]);
   if (verb == "--version") {
     std::printf("pgvigil %s\n", PGVIGIL_VERSION);

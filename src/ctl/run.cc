@@ -32,6 +32,8 @@ std::string config_file(const Globals& globals) {
   std::vector<std::string> defaults{home_file(".config/patroni/patronictl.yaml")};
   defaults.push_back(directory != nullptr ? std::string(directory) + "/ctl.yml"
                                           : home_file(".local/share/pgvigil/lakehouse/ctl.yml"));
+  // Run as root, `pgvigil up` works as the user postgres, in his home.
+  if (geteuid() == 0) defaults.emplace_back("/var/lib/postgresql/.local/share/pgvigil/lakehouse/ctl.yml");
   for (const auto& path : defaults) {
     if (!path.empty() && access(path.c_str(), R_OK) == 0) return path;
   }
