@@ -142,6 +142,11 @@ Result<void> install_programs(const std::string& directory) {
   const auto here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   const std::filesystem::path target = directory + "/bin";
   std::filesystem::create_directories(target, error);
+  if (const passwd* user = geteuid() == 0 ? getpwnam(kServerUser) : nullptr; user != nullptr) {
+    if (chown(target.c_str(), user->pw_uid, user->pw_gid) != 0) {
+      return fail(Errc::Failed, "cannot give the directory to the user postgres", target.string(), errno_text(errno));
+    }
+  }
   for (const char* name : {"pgvigil", "pgvigil-guard"}) {
     const auto next = target / (std::string(name) + ".new");
     std::filesystem::copy_file(here / name, next, std::filesystem::copy_options::overwrite_existing, error);
@@ -363,6 +368,7 @@ Result<void> up(const Deployment& deployment, bool detach) {
   tell(deployment);
   if (detach) return {};
   fmt::print("Ctrl-C stops everything.\n");
+  std::fflush(stdout);
   watch(deployment, http);
   return stop_all(deployment);
 }
