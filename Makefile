@@ -20,6 +20,9 @@ $(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json $(wildcard cmake/*.cmake)
 build: deps $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD) -j $(JOBS)
 
+up: build
+	@$(BUILD)/bin/pgvigil up $(ARGS)
+
 test: test-deps $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD) -j $(JOBS)
 	@cd $(BUILD) && ctest --output-on-failure --no-tests=error

@@ -110,7 +110,7 @@ Task<void> Agent::Impl::shut_down() {
     if (!co_await operation_done_.wait_until(patience)) break;
   }
   if (settings().pause) {
-    // The guard stays armed while this member leads: what proves the lease ends with this agent.
+    disarm_guard();
     co_return;
   }
   co_await observe();

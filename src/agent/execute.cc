@@ -81,6 +81,7 @@ Task<void> Agent::Impl::acquire_leader() {
     co_return;
   }
   auto reply = co_await p.store.acquire_leader(deadline);
+  if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
   if (reply.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
   if (reply.outcome == dcs::WriteOutcome::Refused) {
     log.info("another member was quicker to take the leader key");
@@ -101,6 +102,7 @@ Task<void> Agent::Impl::reattach_leader() {
   auto lease = co_await p.store.ensure_lease(deadline);
   if (!lease) co_return;
   auto reply = co_await p.store.reattach_leader(deadline);
+  if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;  // the compare found the key as we knew it
   if (reply.outcome != dcs::WriteOutcome::Applied || !attached()) (void)co_await p.store.refresh(deadline);
   if (attached()) {
     log.info("the leader key is bound to this agent's lease again");
@@ -116,6 +118,8 @@ Task<void> Agent::Impl::release_leader(std::string reason) {
   // A primary that still runs must never be without the key: whoever comes here has stopped it or never promoted it.
   if (instance_.running_as_primary() && !settings().pause) co_return;
   const TimePoint deadline = dcs_deadline();
+  lead_doubtful_ =
+      true;  // until etcd has said what became of the key: nothing may start or be promoted on its strength
   auto reply = co_await p.store.release_leader(std::nullopt, deadline);
   if (reply.outcome == dcs::WriteOutcome::Applied) {
     log.info("gave the leader key up: {}", reason);
@@ -125,7 +129,8 @@ Task<void> Agent::Impl::release_leader(std::string reason) {
       p.postgres.run_callback("on_role_change", "demoted");
     }
   }
-  (void)co_await p.store.refresh(deadline);
+  const auto read = co_await p.store.refresh(deadline);
+  if (read || reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
   wake();
 }
 

@@ -88,6 +88,8 @@ Task<void> Agent::Impl::observe() {
   }
   const bool may_write = instance_.postmaster != PostmasterState::Stopped && !instance_.in_recovery;
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();
+  // In maintenance mode nothing is stopped, not even by a lease that ends.
+  if (guarded_pid_ != 0 && operation_ == Operation::None && settings().pause) disarm_guard();
   // A primary that was adopted, or restarted by hand while paused, comes under the guard as soon as the key is ours.
   if (instance_.running_as_primary() && attached() && !settings().pause && guarded_pid_ != instance_.postmaster_pid &&
       operation_ == Operation::None) {
@@ -148,6 +150,7 @@ LocalState Agent::Impl::local_state() {
   s.started = started_;
   s.first_step = first_step_;
   if (const auto proof = p.store.lease()) s.lease = proof->lease;
+  s.lead_doubtful = lead_doubtful_;
   s.leader_until = leader_until();
   s.dcs_answers = !dcs_silent_since_;
   s.may_bootstrap = p.node.may_bootstrap();

@@ -56,17 +56,26 @@ Task<bool> Agent::Impl::give_up_lead(Lsn shutdown_checkpoint) {
   publish_status();
   ClusterStatus status = status_value();
   status.optime = shutdown_checkpoint;
+  // From the first attempt on the key may be gone without our knowing: this server must not resume on its strength
+  // until etcd has said that it is still ours.
+  lead_doubtful_ = true;
   const TimePoint patience = now() + settings().retry_timeout;
-  while (attached()) {
+  while (now() < patience) {
     ClusterStatus copy = status;
     const TimePoint deadline = dcs_deadline();
     auto reply = co_await p.store.release_leader(std::move(copy), deadline);
-    if (reply.outcome == dcs::WriteOutcome::Applied) co_return true;
-    (void)co_await p.store.refresh(deadline);
-    if (now() >= patience) break;
+    if (reply.outcome == dcs::WriteOutcome::Applied) {
+      lead_doubtful_ = false;
+      co_return true;
+    }
+    if (co_await p.store.refresh(deadline)) {
+      lead_doubtful_ = false;
+      if (!attached()) co_return true;
+      lead_doubtful_ = true;
+    }
     co_await sleep_for(p.clock, kAskEvery);
   }
-  co_return !attached();
+  co_return false;
 }
 
 Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
@@ -104,7 +113,7 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
   instance_ = co_await p.postgres.observe(look);
   running_as_.reset();
   rewind_ = RewindStage::Due;
-  if (state->released || !attached()) {
+  if (state->released || lead_doubtful_ || !attached()) {
     if (instance_.postmaster == PostmasterState::Stopped) disarm_guard();
     p.postgres.run_callback("on_role_change", "replica");
     co_return;

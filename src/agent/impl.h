@@ -160,6 +160,8 @@ struct Agent::Impl {
   // Lease and guard.
   std::optional<TimePoint> held_until_;  // the last deadline that a lease of ours proved while we held the key
   std::int64_t guarded_pid_ = 0;
+  bool lead_doubtful_ = false;  // see LocalState
+  unsigned rewind_failures_ = 0;
   bool guard_trouble_ = false, watchdog_failed_ = false;
 
   // Duties.

@@ -56,7 +56,7 @@ Task<void> Agent::Impl::keep_lease() {
 bool Agent::Impl::attached() const {
   const auto seen = view();
   const auto proof = p.store.lease();
-  return seen->led_by(p.node.name()) && proof && proof->lease == seen->leader->lease;
+  return !lead_doubtful_ && seen->led_by(p.node.name()) && proof && proof->lease == seen->leader->lease;
 }
 
 std::optional<TimePoint> Agent::Impl::leader_until() const {
@@ -70,7 +70,7 @@ std::optional<TimePoint> Agent::Impl::leader_until() const {
 void Agent::Impl::lease_confirmed() {
   if (!attached()) return;
   held_until_ = leader_until();
-  if (guarded_pid_ != 0) (void)arm_guard(guarded_pid_);
+  if (guarded_pid_ != 0 && !settings().pause) (void)arm_guard(guarded_pid_);
   if (options.feed_watchdog && !settings().pause && guarded_pid_ != 0) {
     watchdog_failed_ = !options.feed_watchdog(*held_until_);
   }

@@ -5,6 +5,7 @@ namespace pgvigil::agent {
 namespace {
 
 constexpr Duration kAskLeader = std::chrono::seconds(5);
+constexpr unsigned kRewindTries = 5;
 constexpr Duration kUndecidedPause = std::chrono::milliseconds(500);
 
 }  // namespace
@@ -55,6 +56,7 @@ Task<void> Agent::Impl::rewind(MemberName leader) {
   auto done = co_await p.postgres.rewind(*source, std::move(progress));
   if (done) {
     rewind_ = RewindStage::Settled;
+    rewind_failures_ = 0;
     retry_at_.reset();
     log.info("pg_rewind has brought this server back to the history of {}", leader.text());
     co_return;
@@ -62,7 +64,13 @@ Task<void> Agent::Impl::rewind(MemberName leader) {
   if (done.error().code == Errc::Cancelled) co_return;
   // A leader that went away under pg_rewind says nothing about this server: compare again with the next one.
   const bool same_leader = view()->leader && view()->leader->name == leader;
-  rewind_ = same_leader ? RewindStage::Failed : RewindStage::Due;
+  if (!same_leader) {
+    rewind_ = RewindStage::Due;
+    rewind_failures_ = 0;
+  } else {
+    // A connection that broke half-way is no reason to give a server up: it cannot even be started before the next try.
+    rewind_ = ++rewind_failures_ < kRewindTries ? RewindStage::Needed : RewindStage::Failed;
+  }
   back_off(done.error());
 }
 

@@ -37,7 +37,10 @@ class Situation {
   [[nodiscard]] bool known() const { return view.revision.value() != 0; }  // etcd was read at least once
   [[nodiscard]] bool locked() const { return view.leader.has_value(); }
   [[nodiscard]] bool own_lock() const { return view.led_by(self.name); }
-  [[nodiscard]] bool attached() const { return own_lock() && self.lease.known() && view.leader->lease == self.lease; }
+  // The key is ours under our lease, and no write of ours may have given it up meanwhile.
+  [[nodiscard]] bool attached() const {
+    return own_lock() && !self.lead_doubtful && self.lease.known() && view.leader->lease == self.lease;
+  }
   [[nodiscard]] bool paused() const { return settings.pause; }
   [[nodiscard]] bool standby_cluster() const { return settings.standby_cluster.has_value(); }
 
