@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/etcd_options.h"
+#include "app/healthcheck.h"
 #include "app/run_agent.h"
 #include "app/up/up.h"
 #include "config/check.h"
@@ -22,6 +23,8 @@ constexpr const char* kUsage =
     "  pgvigil agent FILE          run the agent of one PostgreSQL node (also as `patroni FILE`)\n"
     "  pgvigil up | down           the reference deployment on this machine\n"
     "  pgvigil check-config FILE   say what is wrong with an agent's configuration\n"
+    "  pgvigil healthcheck FILE [CHECK]\n"
+    "                              exit status 0 when this node's agent says 200 (health, primary, replica, ...)\n"
     "  pgvigil list | topology | history | dsn | version | show-config | edit-config\n"
     "  pgvigil switchover | failover | restart | reload | reinit | flush | pause | resume | remove\n"
     "                              operate a cluster (also as `patronictl`); --help after the verb tells more\n";
@@ -58,6 +61,7 @@ int main(int argc, char** argv) {
   const std::string verb = arguments.empty() ? "" : arguments[0];
   if (verb == "agent" && arguments.size() == 2) return pgvigil::app::run_agent(arguments[1]);
   const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (verb == "healthcheck") return pgvigil::app::run_healthcheck(rest);
   if (verb == "up") return pgvigil::app::run_up(rest);
   if (verb == "down") return pgvigil::app::run_down(rest);
   if (verb == "check-config" && arguments.size() == 2) return check_config(arguments[1]);

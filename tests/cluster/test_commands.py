@@ -85,3 +85,17 @@ def test_check_config(cluster):
     bad.write_text(config.read_text().replace("restapi:", "restapii:").replace("etcd3:", "etcd:"))
     done = subprocess.run([BIN / "pgvigil", "check-config", bad], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and "restapi" in done.stdout and "etcd3" in done.stdout
+
+
+def test_healthcheck(cluster):
+    cluster.wait_healthy()
+    leader = cluster.leader()
+    other = next(n for n in cluster.nodes.values() if n is not leader)
+
+    def check(node, *arguments):
+        return subprocess.run([BIN / "pgvigil", "healthcheck", node.config, *arguments], capture_output=True, text=True, timeout=20)
+    assert check(leader).returncode == 0 and check(other).returncode == 0
+    assert check(leader, "primary").returncode == 0 and check(other, "replica").returncode == 0
+    refused = check(other, "primary")
+    assert refused.returncode == 1 and "status 503" in refused.stderr
+    assert subprocess.run([BIN / "pgvigil", "healthcheck"], capture_output=True, timeout=20).returncode == 2

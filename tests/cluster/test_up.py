@@ -19,7 +19,7 @@ def deployment():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="pgvigil-up-"))
     if server_user():
         shutil.chown(directory, server_user(), server_user())
-    offset = next(o for o in range(20000, 40000, 137) if all(_free(p + o) for p in (2379, 2380, 5432, 5433, 8008, 8009)))
+    offset = free_offset(1000)
     done = up(directory, "--port-offset", str(offset), "--detach")
     try:
         assert done.returncode == 0, done.stdout + done.stderr
@@ -28,6 +28,12 @@ def deployment():
         down = subprocess.run([BIN / "pgvigil", "down", "--dir", directory, "--purge"], capture_output=True, text=True, timeout=120)
         assert down.returncode == 0, down.stderr
         assert not directory.exists()
+
+
+def free_offset(first):
+    """Below the range from which the kernel takes ports for outgoing connections (32768 and up)."""
+    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 8008, 8009)
+    return next(o for o in range(first, first + 3900, 137) if all(_free(p + o) for p in ports))
 
 
 def _free(port):
@@ -134,7 +140,7 @@ def test_foreground_stops_everything_on_interrupt():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="pgvigil-up-"))
     if server_user():
         shutil.chown(directory, server_user(), server_user())
-    offset = next(o for o in range(15000, 19000, 137) if all(_free(p + o) for p in (2379, 2380, 5432, 5433, 8008, 8009)))
+    offset = free_offset(5000)
     process = subprocess.Popen([BIN / "pgvigil", "up", "--dir", directory, "--port-offset", str(offset)],
                                stdout=subprocess.PIPE, text=True)
     try:
