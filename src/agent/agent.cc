@@ -78,9 +78,12 @@ Task<void> Agent::Impl::step() {
   co_await adopt_configuration();
   co_await observe();
   peers_asked_ = false;
-  if (const auto state = local_state(); ha::needs_peers(*view(), state, now())) co_await ask_peers();
+  LocalState state = local_state();
+  if (ha::needs_peers(*view(), state, now())) {
+    co_await ask_peers();
+    state = local_state();
+  }
   const ViewPtr seen = view();
-  const LocalState state = local_state();
   const TimePoint at = now();
   Decision decision = options.decide(*seen, state, at);
   report(decision);
@@ -117,8 +120,7 @@ Task<void> Agent::Impl::shut_down() {
   if (attached() && instance_.running_as_primary()) {
     co_await stop_as_leader();
   } else if (instance_.postmaster != PostmasterState::Stopped) {
-    const TimePoint deadline = now() + std::chrono::seconds(60);
-    auto stopped = co_await p.postgres.stop(postgres::StopMode::Fast, deadline, nullptr);
+    auto stopped = co_await stop_server(postgres::StopMode::Fast);
     if (!stopped) log.error("{}", stopped.error().message());
     if (attached()) co_await release_leader("stopped");
   }

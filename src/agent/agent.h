@@ -39,7 +39,6 @@ struct Options {
   // Feeds the watchdog device until this deadline; false: it cannot be used. Empty: there is none.
   std::function<bool(TimePoint leader_until)> feed_watchdog;
   std::function<void()> stop_watchdog;
-  std::string version;  // our own, for the log
 };
 
 class Agent final : public Commands {

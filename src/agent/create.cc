@@ -1,6 +1,5 @@
 // Operations that fill the data directory: a new cluster, a copy, a new copy.
 #include "agent/impl.h"
-#include "dcs/member_json.h"
 #include "model/slot_name.h"
 
 namespace pgvigil::agent {
@@ -77,8 +76,7 @@ Task<void> Agent::Impl::bootstrap() {
 Task<bool> Agent::Impl::found_cluster() {
   const TimePoint deadline = dcs_deadline();
   const bool remote = p.node.bootstrap_standby_cluster().has_value();
-  const TimePoint look = now() + std::chrono::seconds(3);
-  instance_ = co_await p.postgres.observe(look);
+  co_await look();
   if (!is_valid(instance_.system_id)) {
     log.error("the new data directory has no readable system identifier");
     co_return false;
@@ -127,8 +125,7 @@ Task<void> Agent::Impl::clone(MemberName source) {
 // Removes the data directory; the rules then ask for a new copy.
 Task<void> Agent::Impl::recreate(bool from_leader) {
   if (instance_.postmaster != PostmasterState::Stopped) {
-    const TimePoint deadline = now() + std::chrono::seconds(60);
-    auto stopped = co_await p.postgres.stop(postgres::StopMode::Immediate, deadline, nullptr);
+    auto stopped = co_await stop_server(postgres::StopMode::Immediate);
     if (!stopped) {
       back_off(stopped.error());
       co_return;

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "agent/impl.h"
-#include "dcs/member_json.h"
 
 namespace pgvigil::agent {
 namespace {
@@ -45,7 +44,6 @@ Task<void> Agent::Impl::execute(Decision decision) {
     case Action::ClaimInitialize: co_await claim_initialize(); break;
     case Action::Bootstrap: begin(Operation::Bootstrap, bootstrap()); break;
     case Action::WriteInitialize: co_await write_initialize(); break;
-    case Action::WriteConfig: co_await write_missing_config(); break;
     case Action::Clone: begin(Operation::Clone, clone(decision.target)); break;
     case Action::CrashRecover: begin(Operation::CrashRecover, crash_recover()); break;
     case Action::StartLeader: begin(Operation::StartPrimary, start_primary()); break;
@@ -65,7 +63,6 @@ Task<void> Agent::Impl::execute(Decision decision) {
     case Action::DemoteOffline: begin(Operation::Demote, demote_offline()); break;
     case Action::DemoteCluster: begin(Operation::Demote, demote_cluster()); break;
     case Action::ClearFailover: co_await clear_failover(); break;
-    case Action::Stop: break;
     case Action::Exit:
       log.error("{}", decision.reason);
       exit_code_ = 1;

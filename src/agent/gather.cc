@@ -54,10 +54,14 @@ Task<void> Agent::Impl::adopt_configuration() {
   }
 }
 
-Task<void> Agent::Impl::observe() {
+Task<void> Agent::Impl::look() {
   const TimePoint deadline = now() + kObserveMax;
-  const auto before = instance_.postmaster;
   instance_ = co_await p.postgres.observe(deadline);
+}
+
+Task<void> Agent::Impl::observe() {
+  const auto before = instance_.postmaster;
+  co_await look();
   const TimePoint at = now();
   if (instance_.postmaster == PostmasterState::Starting) {
     if (!starting_since_) starting_since_ = at;
@@ -152,7 +156,6 @@ LocalState Agent::Impl::local_state() {
   if (const auto proof = p.store.lease()) s.lease = proof->lease;
   s.lead_doubtful = lead_doubtful_;
   s.leader_until = leader_until();
-  s.dcs_answers = !dcs_silent_since_;
   s.may_bootstrap = p.node.may_bootstrap();
   s.initialize_is_mine = initialize_is_mine_;
   s.clones_without_leader = p.node.clones_without_leader();

@@ -109,8 +109,7 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
   while (state->started && !state->ended) {
     if (!co_await state->done.wait_until(limit)) break;
   }
-  const TimePoint look = now() + std::chrono::seconds(3);
-  instance_ = co_await p.postgres.observe(look);
+  co_await look();
   running_as_.reset();
   rewind_ = RewindStage::Due;
   if (state->released || lead_doubtful_ || !attached()) {

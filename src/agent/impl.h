@@ -45,6 +45,7 @@ struct Agent::Impl {
 
   // --- gather.cc: what a decision rests on ---
   Task<void> adopt_configuration();
+  Task<void> look();  // refreshes instance_, and nothing that follows from it
   Task<void> observe();
   Task<void> ask_peers();
   struct PeerRound;
@@ -70,6 +71,8 @@ struct Agent::Impl {
   Task<bool> found_cluster();
   Task<void> clone(MemberName source);
   Task<void> recreate(bool from_leader);
+  // Bounded by a minute, which a fast stop takes only when clients or replicas hold it up.
+  Task<Result<void>> stop_server(postgres::StopMode mode);
   Task<void> start_primary();
   Task<void> start_standby(MemberName upstream);
   Task<void> demote_offline();

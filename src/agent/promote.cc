@@ -41,8 +41,7 @@ Task<void> Agent::Impl::promote() {
   for (const auto& [slot, seen] : std::map<std::string, TimePoint>(member_slots_)) member_slots_[slot] = now();
   // Until recovery has ended, or the lead is lost: while_busy() then ends the server, and with it this wait.
   while (attached() && !stopping_) {
-    const TimePoint look = now() + std::chrono::seconds(3);
-    instance_ = co_await p.postgres.observe(look);
+    co_await look();
     if (instance_.running_as_primary()) break;
     if (instance_.postmaster == PostmasterState::Stopped) co_return;
     co_await sleep_for(p.clock, kLook);

@@ -42,8 +42,7 @@ Task<void> Agent::Impl::check_rewind(MemberName leader) {
 Task<void> Agent::Impl::rewind(MemberName leader) {
   log.info("running pg_rewind from {}: {}", leader.text(), rewind_reason_);
   if (instance_.postmaster != PostmasterState::Stopped) {
-    const TimePoint deadline = now() + std::chrono::seconds(60);
-    auto stopped = co_await p.postgres.stop(postgres::StopMode::Fast, deadline, nullptr);
+    auto stopped = co_await stop_server(postgres::StopMode::Fast);
     if (!stopped) {
       back_off(stopped.error());
       co_return;

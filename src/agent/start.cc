@@ -22,6 +22,11 @@ postgres::RunAs Agent::Impl::as_primary() {
   return run;
 }
 
+Task<Result<void>> Agent::Impl::stop_server(postgres::StopMode mode) {
+  const TimePoint deadline = now() + kStopMax;
+  co_return co_await p.postgres.stop(mode, deadline, nullptr);
+}
+
 // In place, on the same timeline: the leader key is ours, so nobody else has led meanwhile.
 Task<void> Agent::Impl::start_primary() {
   const Duration patience = std::max<Duration>(settings().primary_start_timeout, std::chrono::seconds(1));
@@ -74,22 +79,19 @@ Task<void> Agent::Impl::demote_offline() {
 }
 
 Task<void> Agent::Impl::demote_release() {
-  const TimePoint deadline = now() + kStopMax;
-  auto done = co_await p.postgres.stop(postgres::StopMode::Immediate, deadline, nullptr);
+  auto done = co_await stop_server(postgres::StopMode::Immediate);
   if (!done) {
     log.error("{}", done.error().message());
     co_return;
   }
-  const TimePoint look = now() + std::chrono::seconds(3);
-  instance_ = co_await p.postgres.observe(look);
+  co_await look();
   running_as_.reset();
   std::string reason = last_decision_.reason;
   co_await release_leader(std::move(reason));
 }
 
 Task<void> Agent::Impl::demote_cluster() {
-  const TimePoint deadline = now() + kStopMax;
-  auto done = co_await p.postgres.stop(postgres::StopMode::Fast, deadline, nullptr);
+  auto done = co_await stop_server(postgres::StopMode::Fast);
   if (!done) {
     log.error("{}", done.error().message());
     co_return;
@@ -108,8 +110,7 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
     const TimePoint checkpoint_deadline = now() + kStopMax;
     (void)co_await p.postgres.checkpoint(checkpoint_deadline);
   }
-  const TimePoint stop_deadline = now() + kStopMax;
-  auto stopped = co_await p.postgres.stop(postgres::StopMode::Fast, stop_deadline, nullptr);
+  auto stopped = co_await stop_server(postgres::StopMode::Fast);
   if (!stopped) {
     command_result_ = tl::make_unexpected(stopped.error());
     log.error("{}", stopped.error().message());

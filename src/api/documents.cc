@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
-#include "api/timestamp.h"
+#include "base/timestamp.h"
 
 namespace pgvigil::api {
 namespace {

@@ -2,8 +2,8 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "api/timestamp.h"
 #include "api/unsafe.h"
+#include "base/timestamp.h"
 
 namespace pgvigil::api {
 namespace {

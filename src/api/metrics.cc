@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "api/timestamp.h"
+#include "base/timestamp.h"
 
 namespace pgvigil::api {
 namespace {

@@ -6,17 +6,16 @@
 #include <iterator>
 
 #include "config/dynamic.h"
+#include "config/scalars.h"
 #include "postgres/conf_files.h"
 
 namespace pgvigil::app {
 namespace {
 
-std::string bracketed(const std::string& host) { return host.find(':') != std::string::npos ? "[" + host + "]" : host; }
-
 // The address that others reach: the configured one, else the first that is listened on.
 std::string reachable(const config::HostPort& connect, const std::string& listen, std::uint16_t port) {
   const std::string host = !connect.host.empty() ? connect.host : listen;
-  return fmt::format("{}:{}", bracketed(host), connect.port != 0 ? connect.port : port);
+  return config::to_string(config::HostPort{host, connect.port != 0 ? connect.port : port});
 }
 
 }  // namespace
@@ -95,7 +94,6 @@ void ConfigNode::save_dynamic() const {
 Result<bool> ConfigNode::adopt_config(const std::string& json) {
   PGV_TRY_VOID(parse_settings(json));
   const auto before = effective_.postgresql;
-  const auto slots_before = effective_.permanent_slots;
   const bool same_text = json == dynamic_;
   dynamic_ = json;
   if (!same_text) {

@@ -1,12 +1,13 @@
 #include "app/etcd_options.h"
 
+#include "config/scalars.h"
+
 namespace pgvigil::app {
 
 Result<dcs::EtcdOptions> etcd_options(const config::EtcdConfig& config) {
   dcs::EtcdOptions options;
   for (const auto& host : config.hosts) {
-    const bool v6 = host.host.find(':') != std::string::npos;
-    options.endpoints.push_back(fmt::format("{}{}{}:{}", v6 ? "[" : "", host.host, v6 ? "]" : "", host.port));
+    options.endpoints.push_back(config::to_string(host));
   }
   if (options.endpoints.empty()) {
     return fail(Errc::InvalidConfig, "no etcd endpoint is configured", "etcd3.hosts",

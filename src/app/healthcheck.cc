@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "config/load.h"
+#include "config/scalars.h"
 #include "ctl/http_client.h"
 
 namespace pgvigil::app {
@@ -14,12 +15,8 @@ constexpr Duration kAnswerMax = std::chrono::seconds(5);
 
 // Where the agent listens, as this machine reaches it.
 std::string local_url(const config::RestApiConfig& api) {
-  const bool everywhere =
-      api.listen.host.empty() || api.listen.host == "*" || api.listen.host == "0.0.0.0" || api.listen.host == "::";
-  const std::string host = everywhere ? "127.0.0.1" : api.listen.host;
-  const bool v6 = host.find(':') != std::string::npos;
-  return fmt::format("{}://{}{}{}:{}", api.certfile.empty() ? "http" : "https", v6 ? "[" : "", host, v6 ? "]" : "",
-                     api.listen.port);
+  const std::string host = config::is_wildcard(api.listen.host) ? "127.0.0.1" : api.listen.host;
+  return fmt::format("{}://{}", api.certfile.empty() ? "http" : "https", config::to_string({host, api.listen.port}));
 }
 
 }  // namespace

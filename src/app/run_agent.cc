@@ -106,7 +106,6 @@ class AgentProcess {
   }
   agent::Options agent_options() {
     agent::Options options;
-    options.version = PGVIGIL_VERSION;
     const auto mode = node_.local().watchdog.mode;
     options.watchdog_required = mode == config::WatchdogConfig::Mode::Required;
     return options;

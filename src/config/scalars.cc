@@ -214,6 +214,11 @@ std::optional<ListenAddresses> parse_listen(std::string_view text, std::uint16_t
   return result;
 }
 
+std::string to_string(const HostPort& address) {
+  const bool v6 = address.host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port);
+}
+
 std::optional<Url> parse_url(std::string_view text, std::uint16_t default_port) {
   text = trimmed(text);
   Url url;

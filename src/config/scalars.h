@@ -29,6 +29,9 @@ std::optional<std::int64_t> parse_in_unit(std::string_view text, std::string_vie
 // "host:port", "[v6]:port", ":port"; without a port `default_port` (0: a port is required). The last colon counts.
 std::optional<HostPort> parse_host_port(std::string_view text, std::uint16_t default_port = 0);
 
+// "host:port"; an IPv6 address stands in brackets.
+std::string to_string(const HostPort& address);
+
 struct ListenAddresses {
   std::vector<std::string> addresses;
   std::uint16_t port = 0;

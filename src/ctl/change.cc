@@ -151,9 +151,7 @@ void edit_config(Context& context, const EditOptions& options) {
 
 void set_pause(Context& context, bool pause, bool wait) {
   const auto view = context.view();
-  const auto config = nlohmann::json::parse(view->config.value_or("{}"), nullptr, false);
-  const bool paused = config.is_object() && config.value("pause", nlohmann::json(false)) == nlohmann::json(true);
-  if (paused == pause) throw CommandError{pause ? "Cluster is already paused" : "Cluster is not paused"};
+  if (is_paused(*view) == pause) throw CommandError{pause ? "Cluster is already paused" : "Cluster is not paused"};
   const auto reply = context.call_any(*view, "PATCH", "/config", pause ? R"({"pause":true})" : R"({"pause":null})");
   if (reply.status != 200) {
     throw CommandError{fmt::format("Failed: {} cluster management status code={}, ({})", pause ? "pause" : "resume",

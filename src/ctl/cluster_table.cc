@@ -148,12 +148,12 @@ std::string footer(const ClusterView& view, bool paused) {
   return text;
 }
 
+}  // namespace
+
 bool is_paused(const ClusterView& view) {
   const auto config = nlohmann::json::parse(view.config.value_or("{}"), nullptr, false);
   return config.is_object() && config.value("pause", nlohmann::json(false)) == nlohmann::json(true);
 }
-
-}  // namespace
 
 std::string cluster_table(const ClusterView& view, const std::string& scope, const ListOptions& options) {
   std::set<std::string> hosts;

@@ -16,6 +16,8 @@ struct ListOptions {
 
 // The table with what follows it (maintenance mode, scheduled switchover).
 std::string cluster_table(const ClusterView& view, const std::string& scope, const ListOptions& options);
+// What the `config` key says of maintenance mode.
+bool is_paused(const ClusterView& view);
 std::string history_table(const ClusterView& view, Format format);
 
 }  // namespace pgvigil::ctl

@@ -8,6 +8,8 @@
 #include <boost/beast/ssl.hpp>
 #include <optional>
 
+#include "config/scalars.h"
+
 namespace pgvigil::ctl {
 namespace {
 
@@ -15,36 +17,17 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-struct Url {
-  bool tls = false;
-  std::string host, port;
-};
-
-std::optional<Url> parse_url(const std::string& text) {
-  Url url;
-  const auto scheme = text.find("://");
-  if (scheme == std::string::npos) return std::nullopt;
-  url.tls = text.substr(0, scheme) == "https";
-  std::string rest = text.substr(scheme + 3);
-  rest = rest.substr(0, rest.find('/'));
-  const auto colon = rest.rfind(':');
-  if (colon == std::string::npos || rest.back() == ']') return std::nullopt;
-  url.host = rest.substr(0, colon);
-  url.port = rest.substr(colon + 1);
-  if (url.host.size() > 2 && url.host.front() == '[') url.host = url.host.substr(1, url.host.size() - 2);
-  return url;
-}
-
 // One call on its own loop: every step runs under the stream's expiry, which starts anew for none of them.
 template <class Stream>
 class Exchange {
  public:
   Exchange(asio::io_context& loop, Stream stream) : loop_(loop), stream_(std::move(stream)) {}
 
-  Result<HttpReply> run(const Url& url, const http::request<http::string_body>& request, Duration timeout) {
+  Result<HttpReply> run(const config::HostPort& address, const http::request<http::string_body>& request,
+                        Duration timeout) {
     beast::get_lowest_layer(stream_).expires_after(timeout);
     asio::ip::tcp::resolver resolver(loop_);
-    const auto addresses = resolver.resolve(url.host, url.port, error_);
+    const auto addresses = resolver.resolve(address.host, std::to_string(address.port), error_);
     if (error_) return failed("cannot resolve the host");
     beast::get_lowest_layer(stream_).async_connect(addresses, [this](beast::error_code e, auto) { error_ = e; });
     if (step()) return failed("cannot connect");
@@ -116,13 +99,13 @@ Result<void> HttpClient::configure(const config::CtlConfig& ctl, const config::R
 
 Result<HttpReply> HttpClient::request(const std::string& api_url, const std::string& method, const std::string& path,
                                       const std::string& body, Duration timeout) {
-  const auto url = parse_url(api_url);
+  const auto url = config::parse_url(api_url, 0);
   if (!url) return fail(Errc::InvalidConfig, "a member publishes no usable REST address", api_url);
   http::request<http::string_body> request;
   request.method_string(method);
   request.target(path);
   request.version(11);
-  request.set(http::field::host, url->host + ":" + url->port);
+  request.set(http::field::host, url->address.host + ":" + std::to_string(url->address.port));
   request.set(http::field::connection, "close");
   if (!authorization_.empty()) request.set(http::field::authorization, authorization_.reveal());
   if (!body.empty()) request.set(http::field::content_type, "application/json");
@@ -130,12 +113,12 @@ Result<HttpReply> HttpClient::request(const std::string& api_url, const std::str
   request.prepare_payload();
   asio::io_context loop;
   Result<HttpReply> reply;
-  if (url->tls) {
+  if (url->scheme == "https") {
     beast::ssl_stream<beast::tcp_stream> stream(beast::tcp_stream(loop), *tls_);
-    SSL_set_tlsext_host_name(stream.native_handle(), url->host.c_str());
-    reply = Exchange<beast::ssl_stream<beast::tcp_stream>>(loop, std::move(stream)).run(*url, request, timeout);
+    SSL_set_tlsext_host_name(stream.native_handle(), url->address.host.c_str());
+    reply = Exchange<beast::ssl_stream<beast::tcp_stream>>(loop, std::move(stream)).run(url->address, request, timeout);
   } else {
-    reply = Exchange<beast::tcp_stream>(loop, beast::tcp_stream(loop)).run(*url, request, timeout);
+    reply = Exchange<beast::tcp_stream>(loop, beast::tcp_stream(loop)).run(url->address, request, timeout);
   }
   if (!reply) reply.error().subject = api_url;
   return reply;

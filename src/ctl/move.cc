@@ -3,6 +3,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "base/timestamp.h"
 #include "ctl/verbs.h"
 #include "dcs/member_json.h"
 
@@ -42,12 +43,12 @@ void check_candidate(const ClusterView& view, const std::string& candidate, cons
 // A time with an offset for the request; empty: now.
 std::string schedule_of(const std::string& text) {
   if (text.empty() || text == "now") return {};
-  if (dcs::parse_iso8601(text)) return text;
+  if (parse_instant(text)) return text;
   // Without a zone: this machine's.
   const std::time_t now = std::time(nullptr);
   const std::string zone = fmt::format("{:%z}", fmt::localtime(now));
   const std::string with_zone = text + zone.substr(0, 3) + ":" + zone.substr(3);
-  if (!dcs::parse_iso8601(with_zone)) {
+  if (!parse_instant(with_zone)) {
     throw CommandError{
         fmt::format("Unable to parse scheduled timestamp ({}). It should be in an unambiguous format "
                     "(e.g. ISO 8601)",
@@ -56,8 +57,8 @@ std::string schedule_of(const std::string& text) {
   return with_zone;
 }
 
-void order(Context& context, const ClusterView& view, const Member& receiver, const char* action,
-           const MoveOptions& options, const std::string& scheduled) {
+void order(Context& context, const Member& receiver, const char* action, const MoveOptions& options,
+           const std::string& scheduled) {
   nlohmann::ordered_json body;
   if (!options.candidate.empty()) body["candidate"] = options.candidate;
   if (!options.leader.empty()) body["leader"] = options.leader;
@@ -71,11 +72,10 @@ void order(Context& context, const ClusterView& view, const Member& receiver, co
     request.leader = MemberName(options.leader);
     request.candidate = MemberName(options.candidate);
     request.scheduled_text = scheduled;
-    request.scheduled_at = dcs::parse_iso8601(scheduled);
+    request.scheduled_at = parse_instant(scheduled);
     context.write_failover(dcs::failover_to_json(request));
     return;
   }
-  (void)view;
   if (reply.status == 200 || reply.status == 202) {
     fmt::print("{} {}\n", fine_now(), reply.body);
     show(context);
@@ -112,7 +112,7 @@ void switchover(Context& context, MoveOptions options) {
                                                context.config().scope, current))) {
     throw CommandError{"Aborting switchover"};
   }
-  order(context, *view, *leader, "switchover", options, scheduled);
+  order(context, *leader, "switchover", options, scheduled);
 }
 
 void failover(Context& context, MoveOptions options) {
@@ -132,7 +132,7 @@ void failover(Context& context, MoveOptions options) {
   }
   const auto* receiver = leader != nullptr ? leader : view->member(MemberName(options.candidate));
   options.leader.clear();
-  order(context, *view, *receiver, "failover", options, {});
+  order(context, *receiver, "failover", options, {});
 }
 
 }  // namespace pgvigil::ctl

@@ -29,7 +29,5 @@ std::map<std::string, std::string> parse_failsafe(const std::string& value);
 
 // The tags that decisions look at, from a JSON object; anything else gives the defaults.
 Tags parse_tags(const std::string& json);
-// ISO 8601 with offset. Empty: unreadable, or without one.
-std::optional<WallTime> parse_iso8601(const std::string& text);
 
 }  // namespace pgvigil::dcs

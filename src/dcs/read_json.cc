@@ -2,6 +2,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/timestamp.h"
 #include "dcs/member_json.h"
 
 namespace pgvigil::dcs {
@@ -130,7 +131,7 @@ void read_scheduled_restart(const Json& json, Member& member) {
   if (scheduled == nullptr || !scheduled->is_object()) return;
   RestartRequest request;
   request.schedule_text = text_of(*scheduled, "schedule");
-  request.schedule = parse_iso8601(request.schedule_text);
+  request.schedule = parse_instant(request.schedule_text);
   request.postmaster_start_time = text_of(*scheduled, "postmaster_start_time");
   request.role = parse_role(text_of(*scheduled, "role"));
   request.postgres_version = text_of(*scheduled, "postgres_version");
@@ -242,7 +243,7 @@ std::optional<FailoverRequest> parse_failover(const std::string& value) {
     request.leader = MemberName(text_of(json, "leader"));
     request.candidate = MemberName(text_of(json, "member"));
     request.scheduled_text = text_of(json, "scheduled_at");
-    request.scheduled_at = parse_iso8601(request.scheduled_text);
+    request.scheduled_at = parse_instant(request.scheduled_text);
     // An unreadable time must not turn into "now".
     if (!request.scheduled_text.empty() && !request.scheduled_at) return std::nullopt;
   } else if (const auto colon = value.find(':'); json.is_null() && colon != std::string::npos) {

@@ -7,7 +7,7 @@ namespace pgvigil::ha {
 Decision lead(const Situation& at) {
   if (!at.attached()) {
     if (!at.self.lease.known()) return answer(Action::None, "wait_lease", "waiting for a lease");
-    return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+    return reattach();
   }
   if (at.instance.postmaster == PostmasterState::Unresponsive) {
     return answer(Action::None, "unresponsive", "PostgreSQL runs and does not answer in time; the lease is kept");

@@ -8,8 +8,7 @@ namespace {
 Decision paused_primary(const Situation& at) {
   if (at.own_lock()) {
     if (!at.attached()) {
-      return answer(Action::ReattachLeader, "reattach",
-                    "the leader key carries this member's name under an older lease");
+      return reattach();
     }
     if (auto request = step_down(at)) return *request;
     return answer(Action::KeepLeading, "paused_leader", "leading, in maintenance mode");

@@ -27,7 +27,7 @@ bool was_primary(const Situation& at) {
 
 Decision recover_leader(const Situation& at) {
   if (!at.attached()) {
-    return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+    return reattach();
   }
   if (!at.lease_proven()) return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the start");
   if (at.standby_cluster()) return answer(Action::StartReplica, "start_standby_leader", "starting as standby leader");
@@ -114,8 +114,7 @@ Answer starting(const Situation& at) {
   if (at.instance.postmaster != PostmasterState::Starting) return std::nullopt;
   if (at.own_lock()) {
     if (!at.attached()) {
-      return answer(Action::ReattachLeader, "reattach",
-                    "the leader key carries this member's name under an older lease");
+      return reattach();
     }
     if (settings_want_failover_of_crashed(at) && at.self.peers_asked &&
         somebody_can_take_over(at, {}, false, nullptr)) {

@@ -40,8 +40,7 @@ Answer lease_at_risk(const Situation& at) {
     // Found running, the key has our name under an unknown lease, and no guard knew a deadline: it is ours again as
     // soon as the compare says so, and until then nothing proves it.
     if (!at.attached() && at.self.lease.known()) {
-      return answer(Action::ReattachLeader, "reattach",
-                    "the leader key carries this member's name under an older lease");
+      return reattach();
     }
     return at.attached()
                ? std::nullopt

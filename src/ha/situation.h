@@ -23,6 +23,10 @@ inline Decision with_rewind_check(Decision decision) {
   return decision;
 }
 
+inline Decision reattach() {
+  return answer(Action::ReattachLeader, "reattach", "the leader key carries this member's name under an older lease");
+}
+
 class Situation {
  public:
   Situation(const ClusterView& view_in, const LocalState& self_in, TimePoint now_in)

@@ -5,11 +5,11 @@
 namespace pgvigil {
 namespace {
 
-constexpr std::array<std::string_view, 26> kActions{"none",
+constexpr std::array<std::string_view, 24> kActions{"none",
                                                     "claim-initialize",
                                                     "bootstrap",
                                                     "write-initialize",
-                                                    "write-config",
+
                                                     "clone",
                                                     "crash-recover",
                                                     "start-leader",
@@ -29,7 +29,7 @@ constexpr std::array<std::string_view, 26> kActions{"none",
                                                     "demote-offline",
                                                     "demote-cluster",
                                                     "clear-failover",
-                                                    "stop",
+
                                                     "exit"};
 
 }  // namespace

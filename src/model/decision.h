@@ -16,7 +16,6 @@ enum class Action : std::uint8_t {
   ClaimInitialize,  // race for the right to create the cluster
   Bootstrap,        // create the cluster; the `initialize` key is ours and empty
   WriteInitialize,  // the key is missing or invalid: write the system identifier
-  WriteConfig,      // the key is missing: write the cached dynamic configuration
   Clone,            // create a replica from `target` (empty target: by a method that needs no leader)
   CrashRecover,     // single-user crash recovery, so that pg_rewind can run
   StartLeader,      // start in place as primary on the same timeline; the leader key is ours
@@ -36,7 +35,6 @@ enum class Action : std::uint8_t {
   DemoteOffline,  // etcd is away: stop within what is left of the lease, come back as a replica
   DemoteCluster,  // this became a standby cluster: stop, keep the key, come back as standby leader
   ClearFailover,  // the failover request is void
-  Stop,           // PostgreSQL must not run (no data directory, paused and dead, ...)
   Exit,           // the agent must end; see reason
 };
 

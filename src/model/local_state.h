@@ -55,7 +55,6 @@ struct LocalState {
   LeaseId lease;                          // 0: none
   std::optional<TimePoint> leader_until;  // a primary must not outlive this: the proof of the lease minus the margin
   bool lead_doubtful = false;             // a write that gives the leader key up may or may not have been applied
-  bool dcs_answers = false;               // etcd has answered something within retry_timeout
 
   // --- creating a cluster or a replica ---
   bool may_bootstrap = false;

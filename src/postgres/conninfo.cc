@@ -103,18 +103,6 @@ std::string to_dsn(const Conninfo& conninfo) {
   return dsn;
 }
 
-Result<config::HostPort> parse_conn_url(const std::string& url) {
-  auto conninfo = parse_conninfo(url);
-  if (!conninfo || conninfo->get("host").empty()) {
-    return fail(Errc::InvalidConfig, "cannot read a member's connection URL", url, {},
-                "postgres://host:port/database is expected");
-  }
-  config::HostPort result{conninfo->get("host"), 5432};
-  const std::string port = conninfo->get("port");
-  if (!port.empty()) std::from_chars(port.data(), port.data() + port.size(), result.port);
-  return result;
-}
-
 Conninfo local_conninfo(const config::PostgresConfig& config, const config::Credentials& user, bool replication) {
   Conninfo conninfo;
   conninfo.values["dbname"] = config.database;

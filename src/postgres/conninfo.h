@@ -35,9 +35,6 @@ Result<Conninfo> parse_conninfo(const std::string& text);
 // backslashes. Never contains a password.
 std::string to_dsn(const Conninfo& conninfo);
 
-// host and port of "postgres://10.0.0.1:5432/postgres" (brackets of an IPv6 address removed; default port 5432).
-Result<config::HostPort> parse_conn_url(const std::string& url);
-
 // How to reach the local server as `user`. The database is the configured one; for `replication` it is a walsender
 // connection. Socket directory, localhost or the first listen address, as use_unix_socket and listen say.
 Conninfo local_conninfo(const config::PostgresConfig& config, const config::Credentials& user, bool replication);

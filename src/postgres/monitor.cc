@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "postgres/pending_restart.h"
+#include "postgres/slots.h"
 
 namespace pgvigil::postgres {
 namespace {
@@ -26,10 +27,6 @@ constexpr std::string_view kMainSql =
 constexpr std::string_view kSendersSql =
     "SELECT usename, application_name, client_addr, state, sync_state, sync_priority, sent_lsn, write_lsn, flush_lsn,"
     " replay_lsn FROM pg_stat_replication;";
-constexpr std::string_view kSlotsSql =
-    "SELECT slot_name, slot_type, plugin, database, active, temporary, xmin IS NOT NULL AS has_xmin, restart_lsn,"
-    " confirmed_flush_lsn, wal_status FROM pg_replication_slots;";
-
 Lsn lsn_of(const QueryResult& rows, std::size_t row, std::string_view column) {
   return parse_lsn(rows.text(row, column)).value_or(Lsn());
 }
@@ -85,24 +82,6 @@ void fill_senders(const QueryResult& rows, Instance& instance) {
     sender.flushed = lsn_of(rows, i, "flush_lsn");
     sender.replayed = lsn_of(rows, i, "replay_lsn");
     instance.wal_senders.push_back(std::move(sender));
-  }
-}
-
-void fill_slots(const QueryResult& rows, Instance& instance) {
-  instance.slots.clear();
-  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
-    ReplicationSlot slot;
-    slot.name = rows.text(i, "slot_name");
-    slot.logical = rows.text(i, "slot_type") == "logical";
-    slot.plugin = rows.text(i, "plugin");
-    slot.database = rows.text(i, "database");
-    slot.active = rows.text(i, "active") == "t";
-    slot.temporary = rows.text(i, "temporary") == "t";
-    slot.has_xmin = rows.text(i, "has_xmin") == "t";
-    slot.restart = lsn_of(rows, i, "restart_lsn");
-    slot.confirmed_flush = lsn_of(rows, i, "confirmed_flush_lsn");
-    slot.wal_status = rows.text(i, "wal_status");
-    instance.slots.push_back(std::move(slot));
   }
 }
 
@@ -214,7 +193,7 @@ Task<Instance> Monitor::read(LocalSession& session, Instance known, TimePoint de
   // written_lsn and flushed_lsn replaced received_lsn in version 13, the oldest that is supported.
   std::string sql = fmt::format(fmt::runtime(kMainSql), "written_lsn");
   sql += kSendersSql;
-  sql += kSlotsSql;
+  sql += slots_sql() + ";";
   sql += pending_restart_sql();
   auto answers = co_await session.batch(std::move(sql), deadline);
   if (!answers) {
@@ -229,7 +208,7 @@ Task<Instance> Monitor::read(LocalSession& session, Instance known, TimePoint de
   instance.server_version = session.server_version();
   fill_main((*answers)[0], instance);
   fill_senders((*answers)[1], instance);
-  fill_slots((*answers)[2], instance);
+  instance.slots = slots_of((*answers)[2]);
   instance.pending_restart = pending_restart_of((*answers)[3]);
   if (instance.in_recovery && !instance.timeline.known()) {
     instance.timeline = co_await standby_timeline(session, instance, deadline);

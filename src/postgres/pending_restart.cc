@@ -74,14 +74,6 @@ std::map<std::string, PendingChange> pending_restart_of(const QueryResult& rows)
   return pending;
 }
 
-Task<Result<std::map<std::string, PendingChange>>> read_pending_restart(LocalSession& session, TimePoint deadline) {
-  std::string sql = pending_restart_sql();
-  Row none;
-  auto rows = co_await session.query(std::move(sql), std::move(none), deadline);
-  if (!rows) co_return tl::make_unexpected(std::move(rows.error().error));
-  co_return pending_restart_of(*rows);
-}
-
 Task<Result<RunningRecovery>> read_recovery_settings(LocalSession& session, TimePoint deadline) {
   std::string sql =
       "SELECT name, setting FROM pg_settings WHERE name IN ('archive_cleanup_command', 'restore_command',"

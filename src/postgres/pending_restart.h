@@ -15,10 +15,8 @@ namespace pgvigil::postgres {
 // are brought to the largest unit that fits; booleans become on or off; other text stays.
 std::string readable_value(std::string_view value, std::string_view vartype, std::string_view unit);
 
-// Names with the running and the configured value. Settings that the recovery part governs are left out.
-Task<Result<std::map<std::string, PendingChange>>> read_pending_restart(LocalSession& session, TimePoint deadline);
-
-// SQL for the above as one statement of a batch, and how to read its rows.
+// Names with the running and the configured value: the SQL as one statement of a batch, and how to read its rows.
+// Settings that the recovery part governs are left out.
 std::string pending_restart_sql();
 std::map<std::string, PendingChange> pending_restart_of(const QueryResult& rows);
 

@@ -10,7 +10,17 @@ const ReplicationSlot* find(const std::vector<ReplicationSlot>& slots, const std
   return found == slots.end() ? nullptr : &*found;
 }
 
+}  // namespace
+
+std::string slots_sql() {
+  return "SELECT slot_name, slot_type, plugin, database, active, temporary, xmin IS NOT NULL AS has_xmin, restart_lsn,"
+         " confirmed_flush_lsn, wal_status FROM pg_replication_slots";
+}
+
 std::vector<ReplicationSlot> slots_of(const QueryResult& rows) {
+  const auto lsn = [&rows](std::size_t row, const char* column) {
+    return parse_lsn(rows.text(row, column)).value_or(Lsn());
+  };
   std::vector<ReplicationSlot> slots;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     ReplicationSlot slot;
@@ -21,14 +31,13 @@ std::vector<ReplicationSlot> slots_of(const QueryResult& rows) {
     slot.active = rows.text(i, "active") == "t";
     slot.temporary = rows.text(i, "temporary") == "t";
     slot.has_xmin = rows.text(i, "has_xmin") == "t";
-    slot.restart = parse_lsn(rows.text(i, "restart_lsn")).value_or(Lsn());
+    slot.restart = lsn(i, "restart_lsn");
+    slot.confirmed_flush = lsn(i, "confirmed_flush_lsn");
     slot.wal_status = rows.text(i, "wal_status");
     slots.push_back(std::move(slot));
   }
   return slots;
 }
-
-}  // namespace
 
 bool is_ignored(const ReplicationSlot& slot, const IgnoreRules& rules) {
   return std::any_of(rules.begin(), rules.end(), [&slot](const auto& rule) {
@@ -46,9 +55,7 @@ bool is_ignored(const ReplicationSlot& slot, const IgnoreRules& rules) {
 
 Task<Result<void>> sync_slots(LocalSession& session, Log log, Postgres::SlotPlan plan, IgnoreRules ignore,
                               TimePoint deadline) {
-  std::string list =
-      "SELECT slot_name, slot_type, plugin, database, active, temporary, xmin IS NOT NULL AS has_xmin, restart_lsn,"
-      " wal_status FROM pg_replication_slots";
+  std::string list = slots_sql();
   Row none;
   auto answer = co_await session.query(std::move(list), std::move(none), deadline);
   if (!answer) co_return tl::make_unexpected(std::move(answer.error().error));

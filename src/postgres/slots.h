@@ -11,6 +11,10 @@
 
 namespace pgvigil::postgres {
 
+// All slots of a server: the SQL as one statement of a batch, and how to read its rows.
+std::string slots_sql();
+std::vector<ReplicationSlot> slots_of(const QueryResult& rows);
+
 using IgnoreRules = std::vector<std::map<std::string, std::string>>;  // entries of ignore_slots
 
 // A slot that somebody else owns: one rule of ignore_slots names it with all its given attributes (name, type,

@@ -288,6 +288,11 @@ class Cluster:
         leaders = [n for n in self.nodes.values() if n.is_leader()]
         return leaders[0] if len(leaders) == 1 else None
 
+    def pair(self):
+        """The leader of a healthy cluster, and another node."""
+        leader = self.wait_healthy()
+        return leader, next(n for n in self.nodes.values() if n is not leader)
+
     def start(self, seconds=60):
         """Starts all nodes, the first one first, and waits until all others stream."""
         first, *rest = self.nodes.values()

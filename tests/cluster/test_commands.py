@@ -88,9 +88,7 @@ def test_check_config(cluster):
 
 
 def test_healthcheck(cluster):
-    cluster.wait_healthy()
-    leader = cluster.leader()
-    other = next(n for n in cluster.nodes.values() if n is not leader)
+    leader, other = cluster.pair()
 
     def check(node, *arguments):
         return subprocess.run([BIN / "pgvigil", "healthcheck", node.config, *arguments], capture_output=True, text=True, timeout=20)

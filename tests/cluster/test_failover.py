@@ -21,25 +21,20 @@ def cluster():
         yield running
 
 
-def pair(cluster):
-    leader = cluster.wait_healthy()
-    return leader, next(n for n in cluster.nodes.values() if n is not leader)
-
-
 def test_rows_reach_the_replica(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     leader.query("INSERT INTO t VALUES (1)")
     wait_for(lambda: replica.query("SELECT count(*) FROM t WHERE i = 1") == [(1,)], 10, "the row is on the replica")
 
 
 def test_bootstrap_leaves_nothing_pending(cluster):
-    leader, _ = pair(cluster)
+    leader, _ = cluster.pair()
     assert "pending_restart" not in leader.status()
     assert leader.query("SHOW shared_buffers") == [("16MB",)]
 
 
 def test_passwords_are_scram_and_in_no_log(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     verifiers = leader.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('postgres', 'replicator')")
     assert len(verifiers) == 2 and all(v[0].startswith("SCRAM-SHA-256$") for v in verifiers)
     for node in (leader, replica):
@@ -47,7 +42,7 @@ def test_passwords_are_scram_and_in_no_log(cluster):
 
 
 def test_postmaster_killed_is_back_in_place(cluster):
-    leader, _ = pair(cluster)
+    leader, _ = cluster.pair()
     timeline = leader.status()["timeline"]
     with Writer(list(cluster.nodes.values())) as writer:
         wait_for(writer.last, 10, "the first write")
@@ -61,7 +56,7 @@ def test_postmaster_killed_is_back_in_place(cluster):
 
 
 def test_switchover_loses_nothing(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     leader.query("TRUNCATE writes")
     with Writer(list(cluster.nodes.values())) as writer:
         wait_for(writer.last, 10, "the first write")
@@ -75,7 +70,7 @@ def test_switchover_loses_nothing(cluster):
 
 
 def test_node_lost_is_replaced_and_returns(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     postmaster = leader.postmaster_pid()
     began = time.monotonic()
     leader.agent.kill()
@@ -88,7 +83,7 @@ def test_node_lost_is_replaced_and_returns(cluster):
 
 
 def test_guard_ends_a_leader_whose_agent_is_gone(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     leader.agent.kill()
     connection = leader.connect()
     connection.autocommit = True
@@ -105,7 +100,7 @@ def test_guard_ends_a_leader_whose_agent_is_gone(cluster):
 
 
 def test_agent_restarted_in_time_is_noticed_by_nobody(cluster):
-    leader, _ = pair(cluster)
+    leader, _ = cluster.pair()
     postmaster, timeline = leader.postmaster_pid(), leader.status()["timeline"]
     leader.agent.kill()
     leader.start()
@@ -116,7 +111,7 @@ def test_agent_restarted_in_time_is_noticed_by_nobody(cluster):
 
 
 def test_sigterm_hands_the_lead_over(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     leader.query("INSERT INTO t VALUES (4)")
     assert leader.agent.terminate() == 0
     assert leader.postmaster_pid() is None
@@ -127,7 +122,7 @@ def test_sigterm_hands_the_lead_over(cluster):
 
 
 def test_history_names_every_leader(cluster):
-    leader, _ = pair(cluster)
+    leader, _ = cluster.pair()
     timeline = leader.status()["timeline"]
     assert timeline >= 4
     import json
@@ -137,7 +132,7 @@ def test_history_names_every_leader(cluster):
 
 
 def test_restart_and_reinitialize(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     started = leader.status()["postmaster_start_time"]
     assert leader.rest_call("/restart", "POST", {}) == (200, "restarted successfully")
     assert leader.status()["postmaster_start_time"] != started
@@ -149,7 +144,7 @@ def test_restart_and_reinitialize(cluster):
 
 
 def test_pause_keeps_hands_off(cluster):
-    leader, _ = pair(cluster)
+    leader, _ = cluster.pair()
     assert leader.rest_call("/config", "PATCH", {"pause": True})[0] == 200
     wait_for(lambda: leader.status().get("pause"), 10, "the pause is acknowledged")
     os.kill(leader.postmaster_pid(), signal.SIGINT)
@@ -161,7 +156,7 @@ def test_pause_keeps_hands_off(cluster):
 
 
 def test_parameter_change_reaches_every_node(cluster):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     assert leader.rest_call("/config", "PATCH", {"postgresql": {"parameters": {"work_mem": "7MB"}}})[0] == 200
     for node in (leader, replica):
         wait_for(lambda n=node: n.query("SHOW work_mem") == [("7MB",)], 10, f"work_mem on {node.name}")

@@ -20,11 +20,6 @@ def cluster():
         yield running
 
 
-def pair(cluster):
-    leader = cluster.wait_healthy()
-    return leader, next(n for n in cluster.nodes.values() if n is not leader)
-
-
 def walreceiver(node):
     postmaster = node.postmaster_pid()
     for entry in os.listdir("/proc"):
@@ -44,7 +39,7 @@ def walreceiver(node):
 
 @pytest.mark.parametrize("run", range(RUNS))
 def test_candidate_that_does_not_stream_is_refused(cluster, run):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     with Writer(list(cluster.nodes.values())) as writer:
         wait_for(writer.last, 10, "the first write")
         replica.query("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1'")
@@ -62,7 +57,7 @@ def test_candidate_that_does_not_stream_is_refused(cluster, run):
 
 @pytest.mark.parametrize("run", range(RUNS))
 def test_candidate_that_stops_half_way_is_given_up(cluster, run):
-    leader, replica = pair(cluster)
+    leader, replica = cluster.pair()
     timeline = leader.status()["timeline"]
     with Writer(list(cluster.nodes.values())) as writer:
         wait_for(writer.last, 10, "the first write")

@@ -120,6 +120,19 @@ std::string address_of(const std::string& url) {
   return address.find(':') == std::string::npos ? std::string() : address;
 }
 
+// For EtcdStore::call: from a channel the function that starts one unary call on it. `start(stub, context, request,
+// reply, done)` names the method; request and stub live until the call has ended.
+template <class Service, class Request, class Start>
+auto starter(Request request, Start start) {
+  return [held = std::make_shared<const Request>(std::move(request)), start](std::shared_ptr<grpc::Channel> channel) {
+    std::shared_ptr<typename Service::Stub> stub = Service::NewStub(std::move(channel));
+    return [held, start, stub](grpc::ClientContext* context, auto* reply, auto callback) {
+      start(stub->async(), context, held.get(), reply,
+            [held, stub, callback](grpc::Status s) { callback(std::move(s)); });
+    };
+  };
+}
+
 class EtcdStore final : public KvStore {
  public:
   EtcdStore(Clock& clock, Log log, EtcdOptions options, std::shared_ptr<grpc::ChannelCredentials> credentials)
@@ -220,13 +233,7 @@ Task<bool> EtcdStore::authenticate(TimePoint deadline) {
   pb::AuthenticateRequest request;
   request.set_name(options_.username);
   request.set_password(options_.password.reveal());
-  const auto begin = [&request](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::Auth::Stub> stub = pb::Auth::NewStub(std::move(channel));
-    return [stub, request](grpc::ClientContext* context, pb::AuthenticateResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::AuthenticateRequest>(request);
-      stub->async()->Authenticate(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin = starter<pb::Auth>(request, [](auto* stub, auto... call) { stub->Authenticate(call...); });
   for (std::size_t i = 0; i < channels_.size() && clock_.now() < deadline; ++i) {
     const std::size_t number = channels_.current();
     auto outcome =
@@ -246,13 +253,8 @@ Task<bool> EtcdStore::authenticate(TimePoint deadline) {
 }
 
 Task<void> EtcdStore::discover(TimePoint deadline) {
-  const auto begin = [](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::Cluster::Stub> stub = pb::Cluster::NewStub(std::move(channel));
-    return [stub](grpc::ClientContext* context, pb::MemberListResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::MemberListRequest>();
-      stub->async()->MemberList(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin =
+      starter<pb::Cluster>(pb::MemberListRequest(), [](auto* stub, auto... call) { stub->MemberList(call...); });
   auto outcome = co_await attempt<pb::MemberListResponse>(channels_.current(), begin, deadline);
   if (!outcome.status.ok()) co_return;
   std::vector<std::string> addresses;
@@ -283,13 +285,7 @@ Task<Result<RangeReply>> EtcdStore::range(std::string key, std::string range_end
   request.set_key(key);
   request.set_range_end(range_end);
   request.set_serializable(consistency == Consistency::Serializable);
-  const auto begin = [&request](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::KV::Stub> stub = pb::KV::NewStub(std::move(channel));
-    return [stub, request](grpc::ClientContext* context, pb::RangeResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::RangeRequest>(request);
-      stub->async()->Range(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin = starter<pb::KV>(request, [](auto* stub, auto... call) { stub->Range(call...); });
   for (std::size_t tries = 0; tries <= channels_.size(); ++tries) {
     auto outcome = co_await call<pb::RangeResponse>(begin, true, deadline);
     if (!outcome.status.ok())
@@ -312,13 +308,7 @@ Task<Result<RangeReply>> EtcdStore::range(std::string key, std::string range_end
 
 Task<TxnReply> EtcdStore::txn(Txn txn, TimePoint deadline) {
   const pb::TxnRequest request = txn_request(txn);
-  const auto begin = [&request](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::KV::Stub> stub = pb::KV::NewStub(std::move(channel));
-    return [stub, request](grpc::ClientContext* context, pb::TxnResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::TxnRequest>(request);
-      stub->async()->Txn(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin = starter<pb::KV>(request, [](auto* stub, auto... call) { stub->Txn(call...); });
   auto outcome = co_await call<pb::TxnResponse>(begin, false, deadline);
   TxnReply reply;
   if (!outcome.status.ok()) {
@@ -341,13 +331,7 @@ Task<TxnReply> EtcdStore::txn(Txn txn, TimePoint deadline) {
 Task<Result<LeaseId>> EtcdStore::lease_grant(std::chrono::seconds ttl, TimePoint deadline) {
   pb::LeaseGrantRequest request;
   request.set_ttl(ttl.count());
-  const auto begin = [&request](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::Lease::Stub> stub = pb::Lease::NewStub(std::move(channel));
-    return [stub, request](grpc::ClientContext* context, pb::LeaseGrantResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::LeaseGrantRequest>(request);
-      stub->async()->LeaseGrant(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin = starter<pb::Lease>(request, [](auto* stub, auto... call) { stub->LeaseGrant(call...); });
   // A grant whose answer was lost leaves a lease that expires by itself: it may be repeated.
   auto outcome = co_await call<pb::LeaseGrantResponse>(begin, true, deadline);
   if (!outcome.status.ok()) {
@@ -359,13 +343,7 @@ Task<Result<LeaseId>> EtcdStore::lease_grant(std::chrono::seconds ttl, TimePoint
 Task<Result<void>> EtcdStore::lease_revoke(LeaseId lease, TimePoint deadline) {
   pb::LeaseRevokeRequest request;
   request.set_id(lease.value());
-  const auto begin = [&request](std::shared_ptr<grpc::Channel> channel) {
-    std::shared_ptr<pb::Lease::Stub> stub = pb::Lease::NewStub(std::move(channel));
-    return [stub, request](grpc::ClientContext* context, pb::LeaseRevokeResponse* reply, auto callback) {
-      auto held = std::make_shared<pb::LeaseRevokeRequest>(request);
-      stub->async()->LeaseRevoke(context, held.get(), reply, [held, stub, callback](grpc::Status s) { callback(s); });
-    };
-  };
+  const auto begin = starter<pb::Lease>(request, [](auto* stub, auto... call) { stub->LeaseRevoke(call...); });
   auto outcome = co_await call<pb::LeaseRevokeResponse>(begin, true, deadline);
   if (!outcome.status.ok()) {
     co_return tl::make_unexpected(error_of(outcome.status, "cannot revoke the lease", outcome.endpoint));

@@ -5,8 +5,8 @@
 
 #include "api/http.h"
 #include "api/json.h"
-#include "api/timestamp.h"
 #include "api/units.h"
+#include "base/timestamp.h"
 
 namespace pgvigil::api {
 namespace {

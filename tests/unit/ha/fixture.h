@@ -35,7 +35,6 @@ struct World {
     view.status.optime = Lsn(1000);
     self.name = kA;
     self.lease = LeaseId(7);
-    self.dcs_answers = true;
     self.can_rewind = true;
     self.rewind = RewindStage::Settled;
     self.rewind_reason = "timeline 1 ends behind the switch point";

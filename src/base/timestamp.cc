@@ -1,8 +1,8 @@
-#include "api/timestamp.h"
+#include "base/timestamp.h"
 
 #include <fmt/format.h>
 
-namespace pgvigil::api {
+namespace pgvigil {
 namespace {
 
 class Cursor {
@@ -132,6 +132,11 @@ std::optional<Timestamp> parse_timestamp(std::string_view text) {
   return result;
 }
 
+std::optional<WallTime> parse_instant(std::string_view text) {
+  const auto timestamp = parse_timestamp(text);
+  return timestamp && timestamp->offset ? std::optional<WallTime>(timestamp->at) : std::nullopt;
+}
+
 std::string iso_text(WallTime at, std::chrono::minutes offset) {
   const WallTime local = at + offset;
   const auto day = std::chrono::floor<std::chrono::days>(local);
@@ -146,4 +151,4 @@ std::string iso_text(WallTime at, std::chrono::minutes offset) {
   return text;
 }
 
-}  // namespace pgvigil::api
+}  // namespace pgvigil
