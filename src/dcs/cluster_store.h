@@ -45,6 +45,7 @@ class ClusterStore {
 
   // Starts reading and watching; never fails: while etcd is away it goes on trying (0.1 s doubling to 1 s, jitter).
   void start();
+  // After this, once the executor has run what was due, the store may be destroyed.
   void stop();
   // Runs after each change of the view, on the executor. `what` names the keys that changed ("leader", "config",
   // "status", "members/a", ...).

@@ -22,9 +22,20 @@ class ClusterStoreTest : public testing::Test {
  protected:
   using Changed = std::vector<std::string>;
 
-  ClusterStoreTest() : clock(make_system_clock(loop.get_executor())), kv(*clock), store(make("a")), other(make("b")) {}
+  ClusterStoreTest()
+      : clock(make_system_clock(loop.get_executor())), kv(*clock), store(&make("a")), other(&make("b")) {}
 
-  std::unique_ptr<ClusterStore> make(const std::string& name) {
+  // A store's coroutine ends after stop(), when the loop runs; before that neither may be destroyed.
+  ~ClusterStoreTest() override {
+    for (const auto& made : stores) made->stop();
+    until([this] {
+      return std::none_of(stores.begin(), stores.end(), [](const auto& made) { return made->following(); });
+    });
+    loop.restart();
+    loop.poll();
+  }
+
+  ClusterStore& make(const std::string& name) {
     ClusterStoreOptions options;
     options.scope = "demo";
     options.self = MemberName(name);
@@ -34,7 +45,7 @@ class ClusterStoreTest : public testing::Test {
       settings.ttl = std::chrono::seconds(20);
       return settings;
     };
-    return std::make_unique<ClusterStore>(*clock, kv, Log(sink, "test"), std::move(options));
+    return *stores.emplace_back(std::make_unique<ClusterStore>(*clock, kv, Log(sink, "test"), std::move(options)));
   }
   template <class T>
   T run(Task<T> task) {
@@ -70,7 +81,8 @@ class ClusterStoreTest : public testing::Test {
   asio::io_context loop;
   std::unique_ptr<Clock> clock;
   test::MemoryKv kv;
-  std::unique_ptr<ClusterStore> store, other;
+  std::vector<std::unique_ptr<ClusterStore>> stores;
+  ClusterStore *store, *other;
   const std::string leader = "/service/demo/leader";
 };
 
@@ -145,7 +157,7 @@ TEST_F(ClusterStoreTest, ARestartedAgentReattachesItsKey) {
   ASSERT_TRUE(started(*store));
   lead(*store);
   const auto term = store->view()->leader->term;
-  auto restarted = make("a");
+  auto* restarted = &make("a");
   ASSERT_TRUE(started(*restarted));
   ASSERT_TRUE(run(restarted->ensure_lease(soon())));
   EXPECT_EQ(run(restarted->reattach_leader(soon())).outcome, WriteOutcome::Applied);
