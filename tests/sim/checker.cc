@@ -1,0 +1,171 @@
+#include "checker.h"
+
+#include <algorithm>
+
+#include "cluster.h"
+#include "dcs/member_json.h"
+
+namespace pgvigil::sim {
+namespace {
+
+// How long a member has to have been there unchanged before an election without it counts as a mistake.
+constexpr Duration kAskable = std::chrono::seconds(4);
+// A request to etcd may be applied this much later than it was sent.
+constexpr Duration kLateRequest = std::chrono::seconds(16);
+
+}  // namespace
+
+void Checker::broken(std::string promise) {
+  if (broken_) return;
+  cluster_.world.note("BROKEN: {}", promise);
+  broken_ = std::move(promise);
+}
+
+void Checker::after_event() {
+  const Machine* writer = nullptr;
+  for (const auto& machine : cluster_.machines) {
+    if (!machine->writable()) continue;
+    const auto& server = *machine->server;
+    if (writer != nullptr) {
+      broken(fmt::format("{} and {} accept writes at the same time", writer->name.text(), machine->name.text()));
+    }
+    writer = machine.get();
+    if (!server.being_created && machine->guard.pid != server.pid) {
+      broken(fmt::format("{} accepts writes and no guard watches it", machine->name.text()));
+    }
+  }
+}
+
+void Checker::note_replicated() {
+  const Machine* primary = cluster_.primary();
+  if (primary == nullptr) return;
+  std::size_t common = primary->disk.wal.records.size();
+  for (const auto& machine : cluster_.machines) {
+    if (!machine->disk.present) return;
+    common = std::min(common, common_records(primary->disk.wal, machine->disk.wal));
+  }
+  const auto& records = primary->disk.wal.records;
+  if (common > replicated_.size()) {
+    replicated_.assign(records.begin(), records.begin() + static_cast<std::ptrdiff_t>(common));
+  }
+}
+
+void Checker::becomes_primary(const Machine& machine, bool promoted) {
+  const Wal& wal = machine.disk.wal;
+  const auto name = machine.name.text();
+  const auto needed = replicated_.size();
+  if (needed > 0 && (wal.records.size() < needed || wal.records[needed - 1].number != replicated_.back().number)) {
+    broken(fmt::format("{} becomes primary without a commit that every member had acknowledged", name));
+  }
+  if (machine.server->being_created) return;
+  const auto* leader = cluster_.etcd.find(Cluster::key("leader"));
+  if (leader == nullptr || leader->value != name)
+    broken(fmt::format("{} becomes primary without the leader key", name));
+  if (!promoted) return;
+  ++promotions;
+  if (machine.tags.nofailover) broken(fmt::format("{} has the tag nofailover and is promoted", name));
+  const auto* status = cluster_.etcd.find(Cluster::key("status"));
+  if (status == nullptr || named_.count(name) > 0) return;
+  const Lsn optime = dcs::parse_status(status->value).optime;
+  const auto allowed = cluster_.settings().maximum_lag_on_failover;
+  if (optime > wal.end() && optime - wal.end() > allowed) {
+    broken(fmt::format("{} is promoted {} bytes behind the last leader's position in etcd", name,
+                       static_cast<std::int64_t>(optime - wal.end())));
+  }
+}
+
+void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValue* after, bool expired) {
+  if (before != nullptr && after != nullptr && before->value != after->value) {
+    broken(fmt::format("the leader key goes from {} to {} without having been free", before->value, after->value));
+  }
+  if (after != nullptr) {
+    if (before == nullptr) {
+      cluster_.world.note("etcd: {} takes the leader key", after->value);
+      note_election(after->value);
+    }
+    return;
+  }
+  if (before == nullptr) return;
+  cluster_.world.note("etcd: the leader key of {} is {}", before->value, expired ? "expired" : "released");
+  const Machine* owner = cluster_.find(before->value);
+  if (owner == nullptr) return;
+  if (owner->writable()) {
+    broken(fmt::format("the leader key of {} is gone while its server accepts writes", before->value));
+  }
+  if (expired) {
+    ++kills_;  // whoever comes next may lack what had not been replicated
+    return;
+  }
+  ++handovers;
+  if (owner->server || owner->disk.state != ControlState::ShutDown || owner->disk.standby_signal) return;
+  const auto all = owner->disk.wal.records.size();
+  const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
+    return other.get() != owner && common_records(other->disk.wal, owner->disk.wal) == all;
+  });
+  if (!held) {
+    broken(fmt::format("{} stopped cleanly and gave the leader key up, and nobody else has its shutdown checkpoint",
+                       before->value));
+  }
+}
+
+// A race that nobody decided by name is won by whoever has the most WAL, of those that could be asked for a while.
+void Checker::note_election(const std::string& winner) {
+  const auto* request = cluster_.etcd.find(Cluster::key("failover"));
+  const bool by_name = request != nullptr && request->value.find('"' + winner + '"') != std::string::npos;
+  if (by_name) {
+    named_.insert(winner);
+    return;
+  }
+  named_.erase(winner);
+  const Machine* chosen = cluster_.find(winner);
+  if (chosen == nullptr || !chosen->server || !chosen->server->recovery || request != nullptr) return;
+  for (const auto& other : cluster_.machines) {
+    if (other.get() == chosen || other->tags.nofailover || !other->answers() || !other->server->recovery) continue;
+    const auto& world = cluster_.world;
+    const bool reachable = world.now() - other->at_ease_since > kAskable && other->agent_awake() &&
+                           world.now() - other->awake_since > kAskable && other->weather.disk == 0ns &&
+                           cluster_.network.calm(chosen->place, other->place, kAskable) &&
+                           cluster_.network.calm(chosen->place, cluster_.network.etcd(), kLateRequest) &&
+                           world.now() - cluster_.etcd.calm_since() > kLateRequest;
+    const bool more = common_records(other->disk.wal, chosen->disk.wal) == chosen->disk.wal.records.size() &&
+                      other->disk.wal.records.size() > chosen->disk.wal.records.size();
+    if (reachable && more) {
+      broken(fmt::format("{} takes the lead although {} could be asked and has more WAL", winner, other->name.text()));
+    }
+  }
+}
+
+void Checker::streams_from(const Machine& standby, const Machine& upstream) {
+  if (common_records(standby.disk.wal, upstream.disk.wal) == standby.disk.wal.records.size()) return;
+  broken(fmt::format("{} streams from {} although their WAL has parted: its data is corrupt", standby.name.text(),
+                     upstream.name.text()));
+}
+
+// The guard is the last line. An agent that is awake, on a machine that is not slow, never lets it come to that.
+void Checker::guard_struck(const Machine& machine) {
+  ++guard_kills;
+  const bool awake = machine.agent_awake() && cluster_.world.now() - machine.awake_since > std::chrono::seconds(3) &&
+                     machine.weather.disk == 0ns && machine.weather.link_errors == 0;
+  if (awake && machine.server->phase == Phase::Primary) {
+    broken(fmt::format("the guard had to kill the server of {} although its agent was awake", machine.name.text()));
+  }
+}
+
+void Checker::acknowledged(const Machine& machine) { acknowledged_.push_back(machine.disk.wal.records.back().number); }
+
+void Checker::at_end() {
+  const Machine* primary = cluster_.primary();
+  acknowledged_rows = acknowledged_.size();
+  if (primary == nullptr) return;
+  std::vector<std::uint64_t> present;
+  for (const auto& record : primary->disk.wal.records) present.push_back(record.number);
+  std::sort(present.begin(), present.end());
+  for (const auto row : acknowledged_) {
+    if (!std::binary_search(present.begin(), present.end(), row)) ++lost_rows;
+  }
+  if (lost_rows > 0 && kills_ == 0) {
+    broken(fmt::format("{} acknowledged rows are lost although no primary was killed or cut off", lost_rows));
+  }
+}
+
+}  // namespace pgvigil::sim

@@ -1,0 +1,51 @@
+// The promises, checked after every event. A broken one ends the schedule.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dcs/kv_store.h"
+#include "wal.h"
+#include "world.h"
+
+namespace pgvigil::sim {
+
+class Cluster;
+class Machine;
+
+class Checker {
+ public:
+  explicit Checker(Cluster& cluster) : cluster_(cluster) {}
+
+  void after_event();
+  // Once a second: which records every member holds. None of them may ever be missing on a leader.
+  void note_replicated();
+  void becomes_primary(const Machine& machine, bool promoted);
+  void leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValue* after, bool expired);
+  void streams_from(const Machine& standby, const Machine& upstream);
+  void guard_struck(const Machine& machine);
+  void acknowledged(const Machine& machine);
+  void server_was_killed() { ++kills_; }
+  void at_end();
+
+  void broken(std::string promise);
+  [[nodiscard]] const std::optional<std::string>& first_broken() const { return broken_; }
+
+  // For the statistics of a run.
+  std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, handovers = 0, guard_kills = 0;
+
+ private:
+  void note_election(const std::string& winner);
+
+  Cluster& cluster_;
+  std::optional<std::string> broken_;
+  std::vector<WalRecord> replicated_;  // held by all members at some time
+  std::vector<std::uint64_t> acknowledged_;
+  std::set<std::string> named_;  // leaders that an operator chose by name, whatever they lacked
+  std::uint64_t kills_ = 0;      // of a server that accepted writes, or keys that expired
+};
+
+}  // namespace pgvigil::sim

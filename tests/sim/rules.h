@@ -1,0 +1,22 @@
+// What a mutation may break. The defaults break nothing.
+#pragma once
+
+#include <functional>
+
+#include "ha/decide.h"
+
+namespace pgvigil::sim {
+
+struct Rules {
+  std::function<Decision(const ClusterView&, const LocalState&, TimePoint)> decide = ha::decide;
+  bool compares = true;                // etcd looks at the compares of a transaction
+  Duration guard_late{0};              // the guard strikes this much after its deadline
+  bool guard_strikes = true;           // the guard kills at all
+  bool guard_before_exec = true;       // a primary is started only under an armed guard
+  bool inflated_reports = false;       // members report more WAL than they have
+  bool rewind_works = true;            // a rewind changes anything
+  bool watch_resumes = true;           // a new watch begins where the last one ended
+  bool checkpoint_tells_start = true;  // the shutdown checkpoint's place is told, not a place before it
+};
+
+}  // namespace pgvigil::sim

@@ -1,0 +1,171 @@
+#include "schedule.h"
+
+#include "cluster.h"
+#include "faults.h"
+
+namespace pgvigil::sim {
+namespace {
+
+// After the faults: how long until somebody leads, beyond ttl, and until every replica streams from him. Slow starts,
+// a copy that began before, and a failed pg_rewind or two fit into these.
+constexpr Duration kLeaderBound = std::chrono::seconds(45);
+constexpr Duration kWholeBound = std::chrono::seconds(120);
+constexpr unsigned kRewindTries = 5;  // the agent then waits for the operator unless it may remove the data
+
+struct Plan {
+  std::size_t machines = 3;
+  std::string config;
+  bool removable = false;  // a diverged data directory may be removed
+  bool early_faults = false;
+  Duration fault_time{0};
+  Duration write_every{0};
+};
+
+Plan make_plan(World& world) {
+  Plan plan;
+  plan.machines = world.chance(0.3) ? 2 : 3;
+  static constexpr int kTtls[] = {3, 5, 5, 5, 8, 15, 30};
+  const int ttl = kTtls[world.below(7)];
+  const int rest = std::max(1, ttl / 3);
+  plan.removable = world.chance(0.5);
+  static constexpr int kStartTimeouts[] = {0, 5, 30, 300};
+  const int start_timeout = kStartTimeouts[world.below(4)];
+  const long lag = world.chance(0.5) ? 1048576 : 100'000;
+  plan.config = fmt::format(
+      R"({{"ttl":{},"loop_wait":{},"retry_timeout":{},"maximum_lag_on_failover":{},"primary_start_timeout":{},)"
+      R"("handover_timeout":{},"check_timeline":{},"postgresql":{{"use_pg_rewind":true,)"
+      R"("remove_data_directory_on_rewind_failure":{},"remove_data_directory_on_diverged_timelines":{}}}}})",
+      ttl, rest, rest, lag, start_timeout, 2 + world.below(8), world.chance(0.3) ? "true" : "false", plan.removable,
+      plan.removable);
+  plan.early_faults = world.chance(0.2);
+  plan.fault_time = world.between(10s, 30s) + std::chrono::seconds(ttl);
+  plan.write_every = world.between(30ms, 300ms);
+  return plan;
+}
+
+class Schedule {
+ public:
+  Schedule(std::uint64_t seed, const Rules& rules, bool trace)
+      : world_(seed, trace),
+        plan_(make_plan(world_)),
+        cluster_(world_, rules, plan_.machines, plan_.config),
+        faults_(cluster_) {}
+
+  Outcome run() {
+    world_.note("{} machines, {}", plan_.machines, plan_.config);
+    world_.on_step([this] { cluster_.checker.after_event(); });
+    if (plan_.machines == 3 && world_.chance(0.3)) cluster_.machines[2]->tags.nofailover = true;
+    for (const auto& machine : cluster_.machines) {
+      world_.after(world_.between(0ns, 3s), [m = machine.get()] { m->power_on(); });
+      write_on(*machine);
+    }
+    every_second();
+    if (!plan_.early_faults) (void)run_until(now() + kWholeBound, [this] { return whole(); });
+    if (!broken() && !plan_.early_faults && !whole()) cluster_.checker.broken("the cluster was not created in time");
+    faults_.start();
+    (void)run_until(now() + plan_.fault_time, [] { return false; });
+    faults_.stop();
+    recover();
+    if (!broken()) cluster_.checker.at_end();
+    return outcome();
+  }
+
+ private:
+  [[nodiscard]] TimePoint now() const { return world_.now(); }
+  [[nodiscard]] bool broken() const { return cluster_.checker.first_broken().has_value(); }
+
+  bool run_until(TimePoint limit, const std::function<bool()>& done) {
+    while (!broken() && world_.step(limit)) {
+      if (done()) return true;
+    }
+    return false;
+  }
+
+  // A client that sits on the same machine, so that no partition keeps it from a server that should not accept writes.
+  void write_on(Machine& machine) {
+    world_.after(world_.between(plan_.write_every / 2, plan_.write_every * 3 / 2), [this, &machine] {
+      if (machine.commit()) cluster_.checker.acknowledged(machine);
+      write_on(machine);
+    });
+  }
+
+  void every_second() {
+    world_.after(1s, [this] {
+      cluster_.checker.note_replicated();
+      every_second();
+    });
+  }
+
+  [[nodiscard]] bool waits_for_operator(const Machine& machine) const {
+    return !plan_.removable && machine.failed_rewinds >= kRewindTries;
+  }
+
+  [[nodiscard]] bool whole() const {
+    const Machine* primary = cluster_.primary();
+    if (primary == nullptr || primary->server->being_created) return false;
+    for (const auto& machine : cluster_.machines) {
+      if (machine.get() == primary || waits_for_operator(*machine)) continue;
+      const auto& server = machine->server;
+      if (!server || !server->streaming || server->replaying || server->upstream != primary->place) return false;
+      if (machine->disk.wal.timeline != primary->disk.wal.timeline) return false;
+    }
+    return true;
+  }
+
+  void recover() {
+    if (broken()) return;
+    const TimePoint healed = now();
+    const Duration ttl = cluster_.settings().ttl;
+    const auto led = [this] {
+      const Machine* primary = cluster_.primary();
+      return primary != nullptr && !primary->server->being_created;
+    };
+    if (!led() && !run_until(healed + ttl + kLeaderBound, led)) {
+      if (!broken()) cluster_.checker.broken("nobody leads although the faults have ended");
+      return;
+    }
+    until_leader_ = now() - healed;
+    if (!whole() && !run_until(healed + ttl + kWholeBound, [this] { return whole(); })) {
+      if (!broken())
+        cluster_.checker.broken("a replica does not stream from the leader although the faults have ended");
+      return;
+    }
+    until_whole_ = now() - healed;
+    // And it stays so.
+    (void)run_until(now() + ttl, [] { return false; });
+    if (!broken() && !whole()) cluster_.checker.broken("the cluster was whole after the faults and did not stay so");
+  }
+
+  Outcome outcome() {
+    const auto& checker = cluster_.checker;
+    Outcome outcome;
+    outcome.broken = checker.first_broken();
+    outcome.broken_at = now();
+    outcome.digest = world_.digest();
+    outcome.events = world_.events();
+    outcome.faults = faults_.count();
+    outcome.promotions = checker.promotions;
+    outcome.acknowledged_rows = checker.acknowledged_rows;
+    outcome.lost_rows = checker.lost_rows;
+    outcome.guard_kills = checker.guard_kills;
+    outcome.virtual_time = now().since_boot();
+    outcome.until_leader = until_leader_;
+    outcome.until_whole = until_whole_;
+    return outcome;
+  }
+
+  World world_;
+  Plan plan_;
+  Cluster cluster_;
+  Faults faults_;
+  Duration until_leader_{0}, until_whole_{0};
+};
+
+}  // namespace
+
+Outcome run_schedule(std::uint64_t seed, const Rules& rules, bool trace) {
+  Schedule schedule(seed, rules, trace);
+  return schedule.run();
+}
+
+}  // namespace pgvigil::sim
