@@ -8,6 +8,7 @@
 namespace pgvigil::agent {
 namespace {
 
+constexpr Duration kHurry = std::chrono::milliseconds(100);
 // How long shutting down may take beyond the stop of PostgreSQL itself.
 constexpr Duration kShutdownGrace = std::chrono::seconds(5);
 
@@ -31,11 +32,28 @@ ViewPtr Agent::Impl::view() const {
   return current ? current : no_view_;
 }
 
+TimePoint Agent::Impl::within(Duration length) const {
+  const TimePoint end = now() + length;
+  if (settings().pause) return end;
+  const auto until = leader_until();
+  if (!until) return end;
+  const TimePoint stop_at = ha::begin_stop_at(*until, settings().ttl);
+  if (now() < stop_at) return std::min(end, stop_at);
+  return stop_is_due() ? std::min(end, now() + kHurry) : end;
+}
+
+bool Agent::Impl::stop_is_due() const {
+  const auto until = leader_until();
+  return until && !settings().pause && instance_.postmaster != PostmasterState::Stopped && now() < *until &&
+         now() >= ha::begin_stop_at(*until, settings().ttl);
+}
+
 Task<int> Agent::Impl::run() {
   started_ = now();
   // A guard that outlived an earlier agent knows the deadline of the primary that this agent may be about to adopt.
   if (const auto guard = p.guard.status(); guard && guard->postmaster_pid != 0) {
     guarded_pid_ = guard->postmaster_pid;
+    armed_until_ = guard->deadline;
     held_until_ = guard->deadline;
     log.info("adopting the guard of postmaster {} with {:.1f} s left", guard->postmaster_pid,
              seconds_of(guard->deadline - now()));
@@ -77,6 +95,7 @@ Task<int> Agent::Impl::run() {
 Task<void> Agent::Impl::step() {
   co_await adopt_configuration();
   co_await observe();
+  if (exit_code_) co_return;  // an operation has ended the agent meanwhile
   peers_asked_ = false;
   LocalState state = local_state();
   if (ha::needs_peers(*view(), state, now())) {

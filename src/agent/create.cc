@@ -62,13 +62,21 @@ Task<void> Agent::Impl::bootstrap() {
   if (done) founded = co_await found_cluster();
   if (founded) co_return;
   if (!done) log.error("{}", done.error().message());
+  // Not a server that runs on while somebody else creates the cluster.
+  p.postgres.kill_now();
   const TimePoint deadline = dcs_deadline();
   auto freed = co_await p.store.delete_initialize(deadline);
-  if (freed.outcome != dcs::WriteOutcome::Applied) {
-    log.error("the initialize key could not be freed; remove it with `pgvigil remove` before the next attempt");
+  bool unused = freed.outcome == dcs::WriteOutcome::Applied;
+  if (freed.outcome == dcs::WriteOutcome::Refused && co_await p.store.refresh(deadline)) {
+    unused = view()->initialize && !view()->initialize->empty() && *view()->initialize != instance_.system_id.text();
+  }
+  if (!unused) {
+    // Our claim may stand: with it the data directory is the cluster's, and the next start of this agent goes on here.
+    log.error("etcd did not answer; the claim on the new cluster and the data directory are left as they are");
+  } else if (done) {
+    if (auto aside = p.postgres.set_aside_data_directory(); !aside) log.error("{}", aside.error().message());
   }
   initialize_is_mine_ = false;
-  p.postgres.kill_now();
   exit_code_ = 1;
 }
 

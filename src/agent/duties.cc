@@ -6,6 +6,24 @@
 #include "model/slot_name.h"
 
 namespace pgvigil::agent {
+namespace {
+
+// Members take the last line's timeline + 1 for the cluster's. Timelines that a promotion left out, because a leader
+// that vanished may have begun them, count as left where ours goes on.
+std::vector<postgres::TimelineSwitch> with_left_out(const std::vector<postgres::TimelineSwitch>& lines,
+                                                    Timeline current) {
+  std::vector<postgres::TimelineSwitch> all;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    all.push_back(lines[i]);
+    const auto next = i + 1 < lines.size() ? lines[i + 1].timeline.value() : current.value();
+    for (auto number = lines[i].timeline.value() + 1; number < next; ++number) {
+      all.push_back({Timeline(number), lines[i].switch_point, "left out"});
+    }
+  }
+  return all;
+}
+
+}  // namespace
 
 Task<void> Agent::Impl::lead() {
   no_race_until_.reset();
@@ -16,7 +34,7 @@ Task<void> Agent::Impl::lead() {
     auto run = as_standby(remote);
     if (!running_as_ || running_as_->upstream != run.upstream) {
       running_as_ = run;
-      const TimePoint deadline = now() + settings().retry_timeout;
+      const TimePoint deadline = dcs_deadline();
       auto changed = co_await p.postgres.reconfigure(std::move(run), deadline);
       if (!changed) running_as_.reset();
     }
@@ -24,15 +42,24 @@ Task<void> Agent::Impl::lead() {
     set_role(Role::Leader);
     rewind_ = RewindStage::Settled;
     if (guarded_pid_ != instance_.postmaster_pid && !settings().pause) (void)arm_guard(instance_.postmaster_pid);
+    // Also when the agent that promoted it did not live to see the checkpoint.
+    const auto& control = instance_.control;
+    if (control && control->timeline.known() && control->timeline < instance_.timeline && !checkpoint_pending_) {
+      checkpoint_pending_ = true;
+      tasks_.spawn(checkpoint_after_promotion());
+    }
   }
   co_await write_missing_config();
+  if (stop_is_due()) co_return;
   co_await write_history();
+  if (stop_is_due()) co_return;
   const bool due = now() >= duties_at_;
   note_member_slots();
   if (due) {
     duties_at_ = now() + settings().loop_wait;
     co_await write_status();
   }
+  if (stop_is_due()) co_return;
   co_await sync_slots();
 }
 
@@ -92,14 +119,14 @@ Task<void> Agent::Impl::write_history() {
     history_checked_ = timeline;
     co_return;
   }
-  const TimePoint look = now() + std::chrono::seconds(3);
+  const TimePoint look = within(std::chrono::seconds(3));
   auto lines = co_await p.postgres.local_history(timeline, look);
   if (!lines) {
     log.warning("{}", lines.error().message());
     co_return;
   }
   std::vector<HistoryEntry> entries;
-  for (const auto& line : *lines) {
+  for (const auto& line : with_left_out(*lines, timeline)) {
     HistoryEntry entry{line.timeline, line.switch_point, line.reason, {}, {}};
     for (const auto& old : seen->history) {
       if (old.timeline == line.timeline && old.switch_point == line.switch_point) {
@@ -199,7 +226,7 @@ Task<void> Agent::Impl::sync_slots() {
     return to != plan.advance.end() && !s.active && s.restart < to->second;
   });
   if (!missing && !surplus && !behind) co_return;
-  const TimePoint deadline = now() + std::chrono::seconds(3);
+  const TimePoint deadline = within(std::chrono::seconds(3));
   auto done = co_await p.postgres.sync_slots(std::move(plan), deadline);
   if (!done) log.warning("{}", done.error().message());
 }

@@ -7,6 +7,7 @@ namespace pgvigil::agent {
 namespace {
 
 constexpr Duration kBackoffFirst = std::chrono::milliseconds(500);
+constexpr Duration kCompareAgain = std::chrono::seconds(15);
 constexpr Duration kBackoffLast = std::chrono::seconds(10);
 
 }  // namespace
@@ -81,14 +82,16 @@ Task<void> Agent::Impl::acquire_leader() {
   if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
   if (reply.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
   if (reply.outcome == dcs::WriteOutcome::Refused) {
-    log.info("another member was quicker to take the leader key");
     rewind_ = RewindStage::Due;
     (void)co_await p.store.refresh(deadline);
+    log.info("{}", view()->leader ? "another member was quicker to take the leader key"
+                                  : "the cluster has changed since this member decided to take the leader key");
+    wake();
   }
   if (reply.outcome == dcs::WriteOutcome::Applied && !attached()) (void)co_await p.store.refresh(deadline);
   if (!attached()) co_return;
   log.info("took the leader key");
-  held_until_ = leader_until();
+  held_until_ = lease_until();
   if (instance_.running_as_primary()) (void)arm_guard(instance_.postmaster_pid);
   if (view()->failover) co_await clear_failover();
   wake();
@@ -127,7 +130,8 @@ Task<void> Agent::Impl::release_leader(std::string reason) {
     }
   }
   const auto read = co_await p.store.refresh(deadline);
-  if (read || reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
+  // Still ours: only a write of our own over it (ReattachLeader) makes sure that no late deletion follows.
+  if (reply.outcome == dcs::WriteOutcome::Applied || (read && !view()->led_by(p.node.name()))) lead_doubtful_ = false;
   wake();
 }
 
@@ -150,7 +154,7 @@ Task<void> Agent::Impl::claim_initialize() {
   const bool empty = seen->initialize && seen->initialize->empty();
   // After a reply that was lost, etcd itself says whose claim it is.
   initialize_is_mine_ =
-      empty && (reply.outcome == dcs::WriteOutcome::Applied || p.store.bootstrapper() == p.node.name());
+      empty && (reply.outcome == dcs::WriteOutcome::Applied || seen->bootstrap_owner == p.node.name());
   wake();
 }
 
@@ -198,6 +202,16 @@ Task<void> Agent::Impl::follow(MemberName target) {
       begin(Operation::Restart, restart_server(std::move(request)));
       co_return;
     }
+  }
+  // A standby that cannot stream for long may have been compared too early, or not have been mended after all.
+  if (instance_.replication_state == "streaming" || target.empty()) {
+    not_streaming_since_.reset();
+  } else if (!not_streaming_since_) {
+    not_streaming_since_ = now();
+  } else if (rewind_ == RewindStage::Settled && now() - *not_streaming_since_ > kCompareAgain) {
+    not_streaming_since_.reset();
+    rewind_ = RewindStage::Due;
+    wake();
   }
   const auto* leader = view()->leader_member();
   if (rewind_ != RewindStage::Settled && leader != nullptr && instance_.replication_state == "streaming" &&

@@ -45,7 +45,7 @@ Task<void> Agent::Impl::adopt_configuration() {
     co_return;
   }
   reload_due_ = false;
-  const TimePoint deadline = now() + kObserveMax;
+  const TimePoint deadline = within(kObserveMax);
   auto done = co_await p.postgres.reload(deadline);
   if (!done) {
     log.error("{}", done.error().message());
@@ -55,7 +55,7 @@ Task<void> Agent::Impl::adopt_configuration() {
 }
 
 Task<void> Agent::Impl::look() {
-  const TimePoint deadline = now() + kObserveMax;
+  const TimePoint deadline = within(kObserveMax);
   instance_ = co_await p.postgres.observe(deadline);
 }
 
@@ -90,7 +90,9 @@ Task<void> Agent::Impl::observe() {
       leader_timeline_ = leader->timeline;
     }
   }
-  const bool may_write = instance_.postmaster != PostmasterState::Stopped && !instance_.in_recovery;
+  const bool ends_recovery = role_ == Role::Promoted;  // by itself, at any moment
+  const bool may_write =
+      instance_.postmaster != PostmasterState::Stopped && (!instance_.in_recovery || ends_recovery);
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();
   // In maintenance mode nothing is stopped, not even by a lease that ends.
   if (guarded_pid_ != 0 && operation_ == Operation::None && settings().pause) disarm_guard();
@@ -131,12 +133,12 @@ Task<void> Agent::Impl::ask_peers() {
   const auto round = std::make_shared<PeerRound>(p.clock);
   round->answers.resize(members.size());
   round->open = members.size();
-  const TimePoint deadline = now() + std::clamp<Duration>(seen->settings.ttl / 5, kAskMin, kAskMax);
+  const TimePoint deadline = within(std::clamp<Duration>(seen->settings.ttl / 5, kAskMin, kAskMax));
   for (std::size_t i = 0; i < members.size(); ++i) {
     round->answers[i].name = members[i].name;
     tasks_.spawn(ask_one(round, i, members[i].api_url, deadline));
   }
-  const TimePoint patience = deadline + kAskMin;
+  const TimePoint patience = within(deadline + kAskMin - now());
   while (round->open > 0) {
     if (!co_await round->done.wait_until(patience)) break;
   }

@@ -68,10 +68,9 @@ Task<bool> Agent::Impl::give_up_lead(Lsn shutdown_checkpoint) {
       lead_doubtful_ = false;
       co_return true;
     }
-    if (co_await p.store.refresh(deadline)) {
+    if (co_await p.store.refresh(deadline) && !view()->led_by(p.node.name())) {
       lead_doubtful_ = false;
-      if (!attached()) co_return true;
-      lead_doubtful_ = true;
+      co_return true;
     }
     co_await sleep_for(p.clock, kAskEvery);
   }
@@ -134,7 +133,7 @@ Task<void> Agent::Impl::stop_as_leader() {
   for (const auto& name : ha::takeover_candidates(*view(), self, now(), MemberName(), false)) {
     if (const auto* member = view()->member(name)) state->members.push_back(*member);
   }
-  const TimePoint checkpoint_deadline = now() + kCheckpointMax;
+  const TimePoint checkpoint_deadline = within(kCheckpointMax);
   (void)co_await p.postgres.checkpoint(checkpoint_deadline);
   const Duration patience = settings().handover_timeout;
   Lsn last;

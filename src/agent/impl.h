@@ -30,7 +30,12 @@ struct Agent::Impl {
   [[nodiscard]] TimePoint now() const { return p.clock.now(); }
   [[nodiscard]] ViewPtr view() const;  // never null; revision 0 before etcd was read
   [[nodiscard]] const ClusterSettings& settings() const { return view()->settings; }
-  [[nodiscard]] TimePoint dcs_deadline() const { return now() + settings().retry_timeout; }
+  // A deadline for something that the loop waits for. A leader's loop waits for nothing beyond the moment at which it
+  // has to begin to stop PostgreSQL, should the lease not be renewed until then.
+  [[nodiscard]] TimePoint within(Duration length) const;
+  // The next decision will be to stop PostgreSQL: whatever else there is to do comes after it.
+  [[nodiscard]] bool stop_is_due() const;
+  [[nodiscard]] TimePoint dcs_deadline() const { return within(settings().retry_timeout); }
   Task<void> shut_down();
   Task<void> stop_as_leader();
 
@@ -39,9 +44,14 @@ struct Agent::Impl {
   void lease_confirmed();
   [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
+  [[nodiscard]] std::optional<TimePoint> lease_until() const;
+  // Attached, with enough of the lease left to start a primary on its strength.
+  [[nodiscard]] bool lead_is_fresh() const;
   // The guard watches `pid` until the lease's deadline; false (and one log line) when that cannot be had.
   bool arm_guard(std::int64_t pid);
   void disarm_guard();
+  // The guard has not answered, and not for long: no reason yet to give anything up.
+  [[nodiscard]] bool guard_hiccup() const;
 
   // --- gather.cc: what a decision rests on ---
   Task<void> adopt_configuration();
@@ -83,6 +93,7 @@ struct Agent::Impl {
   Task<void> crash_recover();
   Task<void> promote();
   Task<bool> prepare_sync_key();
+  Task<std::optional<Timeline>> reserve_timeline();
   Task<void> checkpoint_after_promotion();
   Task<void> handover(MemberName target, std::string reason);
   struct Confirmation;
@@ -151,6 +162,7 @@ struct Agent::Impl {
   Duration backoff_{0};
   RewindStage rewind_ = RewindStage::Due;
   std::string rewind_reason_;
+  std::optional<TimePoint> not_streaming_since_;
   Timeline leader_timeline_;
   MemberName former_leader_;
   bool was_paused_ = false;
@@ -163,6 +175,8 @@ struct Agent::Impl {
   // Lease and guard.
   std::optional<TimePoint> held_until_;  // the last deadline that a lease of ours proved while we held the key
   std::int64_t guarded_pid_ = 0;
+  TimePoint armed_until_;  // what the guard has confirmed last
+  TimePoint guard_trouble_since_;
   bool lead_doubtful_ = false;  // see LocalState
   unsigned rewind_failures_ = 0;
   bool guard_trouble_ = false, watchdog_failed_ = false;

@@ -9,6 +9,7 @@ namespace {
 
 constexpr Duration kRetryFirst = std::chrono::milliseconds(100);
 constexpr Duration kRetryLast = std::chrono::seconds(1);
+constexpr Duration kTryMin = std::chrono::milliseconds(300);
 
 }  // namespace
 
@@ -25,11 +26,15 @@ Task<void> Agent::Impl::keep_lease() {
     const Duration interval = std::min<Duration>(s.loop_wait, s.ttl / 3);
     if (const auto proof = p.store.lease(); proof && proof->ttl == s.ttl && now() < proof->sent_at + interval) {
       const TimePoint due = proof->sent_at + interval;
-      (void)co_await lease_wake_.wait_until(due);
+      const TimePoint look = guard_trouble_ ? std::min(due, now() + kRetryFirst) : due;
+      (void)co_await lease_wake_.wait_until(look);
+      if (guard_trouble_ && !stopping_) lease_confirmed();
       continue;
     }
     const bool had_lease = p.store.lease().has_value();
-    const TimePoint deadline = dcs_deadline();
+    // Two tries fit between the moment at which a renewal is due and the one at which a leader has to stop: a request
+    // that is lost costs nothing.
+    const TimePoint deadline = now() + std::min<Duration>(s.retry_timeout, std::max(s.ttl / 6, kTryMin));
     auto renewed = co_await p.store.ensure_lease(deadline);
     if (stopping_) break;
     if (renewed) {
@@ -59,7 +64,13 @@ bool Agent::Impl::attached() const {
   return !lead_doubtful_ && seen->led_by(p.node.name()) && proof && proof->lease == seen->leader->lease;
 }
 
+// A guard that could not be told of a renewal still strikes at the deadline that it knows.
 std::optional<TimePoint> Agent::Impl::leader_until() const {
+  const auto until = lease_until();
+  return until && guard_trouble_ && guarded_pid_ != 0 ? std::min(*until, armed_until_) : until;
+}
+
+std::optional<TimePoint> Agent::Impl::lease_until() const {
   if (const auto proof = p.store.lease(); proof && attached())
     return ha::deadline_of(proof->proven_until(), proof->ttl);
   // Re-attaching the key to a new lease takes a moment, and the old lease counts until then.
@@ -67,9 +78,14 @@ std::optional<TimePoint> Agent::Impl::leader_until() const {
   return view()->revision.value() == 0 ? held_until_ : std::nullopt;
 }
 
+bool Agent::Impl::lead_is_fresh() const {
+  const auto until = leader_until();
+  return attached() && until && now() < ha::begin_stop_at(*until, settings().ttl);
+}
+
 void Agent::Impl::lease_confirmed() {
   if (!attached()) return;
-  held_until_ = leader_until();
+  held_until_ = lease_until();
   if (guarded_pid_ != 0 && !settings().pause) (void)arm_guard(guarded_pid_);
   if (options.feed_watchdog && !settings().pause && guarded_pid_ != 0) {
     watchdog_failed_ = !options.feed_watchdog(*held_until_);
@@ -77,20 +93,26 @@ void Agent::Impl::lease_confirmed() {
 }
 
 bool Agent::Impl::arm_guard(std::int64_t pid) {
-  const auto until = leader_until();
+  const auto until = lease_until();
   if (!attached() || !until || now() >= *until) return false;
   const auto armed = p.guard.arm(*until, pid);
   if (!armed) {
-    if (!guard_trouble_) log.error("{}", armed.error().message());
+    if (!guard_trouble_) {
+      guard_trouble_since_ = now();
+      log.error("{}", armed.error().message());
+    }
     guard_trouble_ = true;
     return false;
   }
   if (guard_trouble_) log.info("the guard answers again");
   guard_trouble_ = false;
   guarded_pid_ = pid;
+  armed_until_ = *until;
   held_until_ = until;
   return true;
 }
+
+bool Agent::Impl::guard_hiccup() const { return guard_trouble_ && now() - guard_trouble_since_ < settings().ttl; }
 
 void Agent::Impl::disarm_guard() {
   if (guarded_pid_ == 0) return;

@@ -1,4 +1,6 @@
 // The operation that turns a standby with the leader key into a primary.
+#include <algorithm>
+
 #include "agent/impl.h"
 #include "dcs/member_json.h"
 
@@ -25,10 +27,12 @@ Task<void> Agent::Impl::promote() {
     co_return;
   }
   if (!co_await prepare_sync_key()) co_return;
+  const auto taken = co_await reserve_timeline();
+  if (!taken) co_return;
   const auto until = leader_until();
   if (!attached() || !until || now() >= *until || !arm_guard(instance_.postmaster_pid)) co_return;
   const TimePoint order_deadline = now() + kOrderMax;
-  auto ordered = co_await p.postgres.promote(order_deadline);
+  auto ordered = co_await p.postgres.promote(*taken, order_deadline);
   if (!ordered) {
     no_race_until_ = now() + settings().ttl;
     log.error("{}", ordered.error().message());
@@ -40,7 +44,8 @@ Task<void> Agent::Impl::promote() {
   callback_ran_ = true;
   for (const auto& [slot, seen] : std::map<std::string, TimePoint>(member_slots_)) member_slots_[slot] = now();
   // Until recovery has ended, or the lead is lost: while_busy() then ends the server, and with it this wait.
-  while (attached() && !stopping_) {
+  // Nothing else ends it: a lease that is being replaced says nothing about the lead.
+  while (!stopping_) {
     co_await look();
     if (instance_.running_as_primary()) break;
     if (instance_.postmaster == PostmasterState::Stopped) co_return;
@@ -70,6 +75,18 @@ Task<void> Agent::Impl::checkpoint_after_promotion() {
     co_await sleep_for(p.clock, std::chrono::seconds(1));
   }
   checkpoint_pending_ = false;
+}
+
+// The highest timeline number that is taken. The one above it is claimed in etcd before PostgreSQL begins it: a leader
+// that vanishes right after its promotion leaves commits on a timeline that nobody else has heard of.
+Task<std::optional<Timeline>> Agent::Impl::reserve_timeline() {
+  const Timeline taken = std::max(view()->highest_timeline(), instance_.timeline);
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.reserve_timeline(Timeline(taken.value() + 1), deadline);
+  if (reply.outcome == dcs::WriteOutcome::Applied) co_return taken;
+  log.warning("not promoted yet: the timeline {} could not be claimed in etcd", taken.value() + 1);
+  (void)co_await p.store.refresh(deadline);
+  co_return std::nullopt;
 }
 
 // The `sync` key names who may lead after this leader: it must be ours before the first commit of this term.

@@ -70,7 +70,7 @@ Member Agent::Impl::member_record() const {
 }
 
 Task<void> Agent::Impl::publish_member() {
-  if (view()->revision.value() == 0) co_return;
+  if (view()->revision.value() == 0 || stop_is_due()) co_return;
   const auto proof = p.store.lease();
   if (!proof && !stopping_ && stop_requests_ == 0) co_return;
   Member record = member_record();
@@ -85,7 +85,7 @@ Task<void> Agent::Impl::publish_member() {
   if (same_lease && without_position == published_without_position_ && now() - published_at_ < settings().loop_wait) {
     co_return;
   }
-  const TimePoint deadline = now() + std::min<Duration>(settings().retry_timeout, std::chrono::seconds(3));
+  const TimePoint deadline = within(std::min<Duration>(settings().retry_timeout, std::chrono::seconds(3)));
   auto reply = co_await p.store.write_member(json, deadline);
   published_at_ = now();
   if (reply.outcome != dcs::WriteOutcome::Applied) {

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Duration kStandbyStart =
     std::chrono::hours(24);  // replay may take long; the agent never gives it up by itself
+constexpr Duration kGuardPause = std::chrono::milliseconds(200);
 constexpr Duration kStopMax = std::chrono::seconds(60);
 
 }  // namespace
@@ -29,10 +30,16 @@ Task<Result<void>> Agent::Impl::stop_server(postgres::StopMode mode) {
 
 // In place, on the same timeline: the leader key is ours, so nobody else has led meanwhile.
 Task<void> Agent::Impl::start_primary() {
+  if (!lead_is_fresh()) co_return;  // the rules come back to it when the lease is confirmed
   const Duration patience = std::max<Duration>(settings().primary_start_timeout, std::chrono::seconds(1));
   const TimePoint deadline = now() + patience;
   auto run = as_primary();
   auto done = co_await p.postgres.start(std::move(run), deadline);
+  if (!done && guard_hiccup()) {
+    // The guard's fault, and perhaps a short one: nothing says yet that another member would do better.
+    co_await sleep_for(p.clock, kGuardPause);
+    co_return;
+  }
   if (!done) {
     start_failed_ = true;
     log.error("{}", done.error().message());
@@ -117,8 +124,8 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
     co_return;
   }
   // A primary whose lead was lost while it stopped must not come back as one; the rules decide what it becomes.
-  if (primary && !settings().pause && !attached()) {
-    command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {}, "the lead was lost meanwhile");
+  if (primary && !settings().pause && !lead_is_fresh()) {
+    command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {}, "the lead can no longer be proven");
     co_return;
   }
   postgres::RunAs run;
@@ -131,7 +138,7 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
   const TimePoint deadline = now() + patience;
   auto started = co_await p.postgres.start(std::move(run), deadline);
   if (!started) {
-    start_failed_ = primary;
+    start_failed_ = primary && !guard_hiccup();
     log.error("{}", started.error().message());
   } else {
     p.postgres.run_callback("on_restart", primary ? "primary" : std::string(to_string(role_)));

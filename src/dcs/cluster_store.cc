@@ -77,6 +77,7 @@ struct ClusterStore::Impl {
   void adopt_own_writes(const Txn& txn, const TxnReply& reply);
   Task<TxnReply> put_if(std::string name, std::string value, LeaseId lease, std::optional<Compare> compare,
                         TimePoint deadline);
+  Task<TxnReply> put_as_leader(std::string_view name, std::string value, TimePoint deadline);
   Task<Result<LeaseProof>> renew_or_grant(TimePoint deadline);
 
   Clock& clock;
@@ -214,6 +215,15 @@ Task<TxnReply> ClusterStore::Impl::put_if(std::string name, std::string value, L
   co_return co_await commit(std::move(txn), deadline);
 }
 
+Task<TxnReply> ClusterStore::Impl::put_as_leader(std::string_view name, std::string value, TimePoint deadline) {
+  const std::string leader = key(kLeaderKey);
+  Txn txn;
+  txn.compares.push_back(value_is(leader, options.self.text()));
+  txn.compares.push_back(Compare{leader, Compare::Target::Lease, my_lease().value(), {}});
+  txn.success.emplace_back(Put{key(name), std::move(value), LeaseId()});
+  co_return co_await commit(std::move(txn), deadline);
+}
+
 Task<Result<LeaseProof>> ClusterStore::Impl::renew_or_grant(TimePoint deadline) {
   const auto ttl = whole_seconds(settings().ttl);
   if (proof && proof->ttl == Duration(ttl)) {
@@ -254,7 +264,6 @@ void ClusterStore::stop() {
 void ClusterStore::on_change(ChangeHandler handler) { impl_->handler = std::move(handler); }
 std::shared_ptr<const ClusterView> ClusterStore::view() const { return impl_->cache.view(); }
 bool ClusterStore::following() const { return impl_->following; }
-std::optional<MemberName> ClusterStore::bootstrapper() const { return impl_->cache.bootstrapper(); }
 std::optional<TimePoint> ClusterStore::last_answer() const { return impl_->last_answer; }
 std::optional<WallTime> ClusterStore::last_answer_wall() const { return impl_->last_answer_wall; }
 std::optional<LeaseProof> ClusterStore::lease() const { return impl_->proof; }
@@ -284,6 +293,12 @@ Task<TxnReply> ClusterStore::acquire_leader(TimePoint deadline) {
   const std::string me = impl_->options.self.text();
   Txn txn;
   txn.compares.push_back(absent(leader));
+  if (const auto view = impl_->cache.view()) {
+    txn.compares.push_back(unchanged_since(impl_->key(kStatusKey), view->status_revision));
+    txn.compares.push_back(unchanged_since(impl_->key(kHistoryKey), view->history_revision));
+    txn.compares.push_back(unchanged_since(impl_->key(kSyncKey), view->sync.mod_revision));
+    txn.compares.push_back(unchanged_since(impl_->key(kTimelineKey), view->reserved_revision));
+  }
   txn.success.emplace_back(Put{leader, me, impl_->my_lease()});
   txn.or_compares.push_back(value_is(leader, me));
   txn.or_compares.push_back(Compare{leader, Compare::Target::Lease, impl_->my_lease().value(), {}});
@@ -317,7 +332,7 @@ Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status,
   const std::string leader = impl_->key(kLeaderKey);
   Txn txn;
   txn.compares.push_back(value_is(leader, impl_->options.self.text()));
-  txn.compares.push_back(Compare{leader, Compare::Target::CreateRevision, view->leader->term.value(), {}});
+  txn.compares.push_back(unchanged_since(leader, view->leader->mod_revision));
   if (status) txn.success.emplace_back(Put{impl_->key(kStatusKey), status_to_json(*status), LeaseId()});
   txn.success.emplace_back(Delete{leader, {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
@@ -326,27 +341,48 @@ Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status,
 Task<TxnReply> ClusterStore::claim_initialize(TimePoint deadline) {
   const std::string initialize = impl_->key(kInitializeKey);
   Txn txn;
+  const std::string owner = impl_->key(kBootstrapOwnerKey);
+  const std::string alive = impl_->key(kBootstrapKey);
+  const std::string& me = impl_->options.self.text();
   txn.compares.push_back(absent(initialize));
   txn.success.emplace_back(Put{initialize, {}, LeaseId()});
-  txn.success.emplace_back(Put{impl_->key(kBootstrapKey), impl_->options.self.text(), impl_->my_lease()});
+  txn.success.emplace_back(Put{owner, me, LeaseId()});
+  txn.success.emplace_back(Put{alive, me, impl_->my_lease()});
+  const auto view = impl_->cache.view();
+  if (view && !view->bootstrap_owner.empty()) {
+    txn.or_compares.push_back(value_is(initialize, {}));
+    txn.or_compares.push_back(value_is(owner, view->bootstrap_owner.text()));
+    txn.or_compares.push_back(absent(alive));
+    txn.or_success.emplace_back(Put{owner, me, LeaseId()});
+    txn.or_success.emplace_back(Put{alive, me, impl_->my_lease()});
+  }
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
 Task<TxnReply> ClusterStore::write_initialize(const SystemId& id, TimePoint deadline) {
   const auto view = impl_->cache.view();
-  const Revision seen = view ? view->initialize_revision : Revision();
+  const std::string initialize = impl_->key(kInitializeKey);
+  const std::string& me = impl_->options.self.text();
   Txn txn;
-  txn.compares.push_back(unchanged_since(impl_->key(kInitializeKey), seen));
-  txn.success.emplace_back(Put{impl_->key(kInitializeKey), id.text(), LeaseId()});
+  if (view && view->bootstrap_owner == impl_->options.self && view->initialize && view->initialize->empty()) {
+    txn.compares.push_back(value_is(initialize, {}));
+    txn.compares.push_back(value_is(impl_->key(kBootstrapOwnerKey), me));
+  } else {
+    txn.compares.push_back(unchanged_since(initialize, view ? view->initialize_revision : Revision()));
+  }
+  txn.success.emplace_back(Put{initialize, id.text(), LeaseId()});
   txn.success.emplace_back(Delete{impl_->key(kBootstrapKey), {}});
+  txn.success.emplace_back(Delete{impl_->key(kBootstrapOwnerKey), {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
 Task<TxnReply> ClusterStore::delete_initialize(TimePoint deadline) {
   Txn txn;
   txn.compares.push_back(value_is(impl_->key(kInitializeKey), {}));
+  txn.compares.push_back(value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text()));
   txn.success.emplace_back(Delete{impl_->key(kInitializeKey), {}});
   txn.success.emplace_back(Delete{impl_->key(kBootstrapKey), {}});
+  txn.success.emplace_back(Delete{impl_->key(kBootstrapOwnerKey), {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
@@ -356,11 +392,11 @@ Task<TxnReply> ClusterStore::write_member(std::string json, TimePoint deadline) 
 }
 
 Task<TxnReply> ClusterStore::write_status(ClusterStatus status, TimePoint deadline) {
-  return impl_->put_if(std::string(kStatusKey), status_to_json(status), LeaseId(), std::nullopt, deadline);
+  return impl_->put_as_leader(kStatusKey, status_to_json(status), deadline);
 }
 
 Task<TxnReply> ClusterStore::write_history(std::string json, TimePoint deadline) {
-  return impl_->put_if(std::string(kHistoryKey), std::move(json), LeaseId(), std::nullopt, deadline);
+  return impl_->put_as_leader(kHistoryKey, std::move(json), deadline);
 }
 
 Task<TxnReply> ClusterStore::write_config(std::string json, std::optional<Revision> expected, TimePoint deadline) {
@@ -385,6 +421,10 @@ Task<TxnReply> ClusterStore::delete_sync(Revision expected, TimePoint deadline) 
   txn.compares.push_back(unchanged_since(impl_->key(kSyncKey), expected));
   txn.success.emplace_back(Delete{impl_->key(kSyncKey), {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
+}
+
+Task<TxnReply> ClusterStore::reserve_timeline(Timeline timeline, TimePoint deadline) {
+  return impl_->put_as_leader(kTimelineKey, std::to_string(timeline.value()), deadline);
 }
 
 Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {

@@ -56,8 +56,6 @@ class ClusterStore {
   [[nodiscard]] std::shared_ptr<const ClusterView> view() const;
   // Whether the cache is followed by a live watch right now, and when etcd last answered anything at all.
   [[nodiscard]] bool following() const;
-  // The member that claimed `initialize` by pgvigil/bootstrap and still lives.
-  [[nodiscard]] std::optional<MemberName> bootstrapper() const;
   [[nodiscard]] std::optional<TimePoint> last_answer() const;
   [[nodiscard]] std::optional<WallTime> last_answer_wall() const;
   // Reads everything anew, linearizably, and replaces the cache. Used after an Unknown outcome and by the tools.
@@ -71,23 +69,33 @@ class ClusterStore {
   Task<Result<LeaseProof>> ensure_lease(TimePoint deadline);
 
   // --- the leader key: every write of it is a compare ---
-  // create_revision = 0 -> put with my lease. Applied also when the key already is mine with my lease.
+  // create_revision = 0 -> put with my lease. Applied also when the key already is mine with my lease. Refused too when
+  // the keys that a race is decided on (status, history, sync, the claimed timeline) are not what the view shows: a
+  // member that was cut off through a whole reign must not win by what it knew before.
   Task<TxnReply> acquire_leader(TimePoint deadline);
   // For a key that carries my name under another lease (restart of the agent, change of ttl): if value = me and
   // mod_revision is unchanged from the view -> put with my lease.
   Task<TxnReply> reattach_leader(TimePoint deadline);
-  // if value = me and create revision = my term: delete; `status` is written before when given.
+  // if value = me and mod_revision is unchanged from the view: delete; `status` is written before when given. After an
+  // Unknown outcome the deletion may come at any later time, until reattach_leader() was applied: that moves the
+  // revision on, and what is still under way compares in vain.
   Task<TxnReply> release_leader(std::optional<ClusterStatus> status, TimePoint deadline);
 
   // --- other keys ---
-  // absent -> "". Together with it goes our own key pgvigil/bootstrap (under the lease), so that after an Unknown
-  // outcome bootstrapper() tells whose claim it is.
+  // absent -> "". Together with it go our own keys pgvigil/bootstrap_owner, so that after an Unknown outcome the view
+  // tells whose claim it is, and pgvigil/bootstrap under the lease, which tells whether the claimant still lives. The
+  // claim of one who does not is taken over.
   Task<TxnReply> claim_initialize(TimePoint deadline);
-  Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);  // put under compare of the seen revision
-  Task<TxnReply> delete_initialize(TimePoint deadline);                     // only if still ""
+  // Compares with our claim if we have one, else with the revision seen.
+  Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);
+  Task<TxnReply> delete_initialize(TimePoint deadline);                     // only if still our claim
   Task<TxnReply> write_member(std::string json, TimePoint deadline);        // put with my lease
+  // The leader's own keys: refused when the leader key is not ours under our lease. One that was frozen through its
+  // successor's election must not tell the next race of its own position.
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);
   Task<TxnReply> write_history(std::string json, TimePoint deadline);
+  // Claims a timeline number for a promotion.
+  Task<TxnReply> reserve_timeline(Timeline timeline, TimePoint deadline);
   Task<TxnReply> write_config(std::string json, std::optional<Revision> expected,
                               TimePoint deadline);  // nullopt: plain
   Task<TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline);

@@ -1,12 +1,23 @@
 #include "dcs/view_cache.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "dcs/layout.h"
 #include "dcs/member_json.h"
 
 namespace pgvigil::dcs {
+namespace {
+
+// Zero: not a number.
+std::uint32_t parse_timeline(const std::string& text) {
+  std::uint32_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
 
 ViewCache::ViewCache(Log log, std::string prefix, ClusterSettings initial, SettingsParser parse_settings)
     : log_(log),
@@ -95,12 +106,18 @@ void ViewCache::apply(const std::string& name, const KeyValue* kv) {
     v.sync.mod_revision = revision;
   } else if (name == kHistoryKey) {
     v.history = kv != nullptr ? parse_history(value) : std::vector<HistoryEntry>();
+    v.history_revision = revision;
     v.history_text = kv != nullptr ? std::optional<std::string>(value) : std::nullopt;
   } else if (name == kFailsafeKey) {
     v.failsafe_present = kv != nullptr;
     v.failsafe = kv != nullptr ? parse_failsafe(value) : std::map<std::string, std::string>();
+  } else if (name == kTimelineKey) {
+    v.reserved_timeline = Timeline(parse_timeline(value));
+    v.reserved_revision = revision;
   } else if (name == kBootstrapKey) {
-    bootstrapper_ = kv != nullptr ? std::optional<MemberName>(MemberName(value)) : std::nullopt;
+    v.bootstrap_alive = kv != nullptr;
+  } else if (name == kBootstrapOwnerKey) {
+    v.bootstrap_owner = MemberName(value);
   } else if (name.starts_with(kMembersFolder)) {
     apply_member(name.substr(kMembersFolder.size()), kv);
   }

@@ -25,7 +25,6 @@ class ViewCache {
 
   [[nodiscard]] std::shared_ptr<const ClusterView> view() const { return loaded_ ? view_ : nullptr; }
   [[nodiscard]] std::string short_name(const std::string& full_key) const;
-  [[nodiscard]] std::optional<MemberName> bootstrapper() const { return bootstrapper_; }
 
  private:
   ClusterView& edit();  // the view to change: a copy of the one that readers hold
@@ -39,7 +38,6 @@ class ViewCache {
   std::shared_ptr<ClusterView> view_;
   std::map<std::string, Revision> known_;  // by full key: the last change seen, deletions included
   std::map<std::string, bool> present_;
-  std::optional<MemberName> bootstrapper_;
   Lsn legacy_optime_;
   bool has_status_ = false;
   bool loaded_ = false;

@@ -23,7 +23,7 @@ Decision without_view(const Situation& at) {
     if (at.now >= *at.self.leader_until) {
       return answer(Action::DemoteNow, "adopted_deadline", "the adopted leader's deadline has passed without etcd");
     }
-    if (at.now >= *at.self.leader_until - at.stop_budget()) {
+    if (at.now >= begin_stop_at(*at.self.leader_until, at.settings.ttl)) {
       return answer(Action::DemoteOffline, "adopted_deadline",
                     "etcd has not answered and the adopted leader's deadline is near");
     }
@@ -75,8 +75,8 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
     if (when > now) next = std::min(next, when);
   };
   if (!at.known()) by(now + kRaceLook);
-  if (self.leader_until && at.may_write()) {
-    by(*self.leader_until - at.stop_budget());
+  if (self.leader_until && (at.may_write() || self.operation != Operation::None)) {
+    by(begin_stop_at(*self.leader_until, at.settings.ttl));
     by(*self.leader_until);
   }
   if (self.retry_at) by(*self.retry_at);
@@ -111,5 +111,7 @@ std::vector<MemberName> takeover_candidates(const ClusterView& view, const Local
 TimePoint deadline_of(TimePoint proven_until, Duration ttl) {
   return proven_until - std::max<Duration>(ttl / 10, std::chrono::milliseconds(500));
 }
+
+TimePoint begin_stop_at(TimePoint leader_until, Duration ttl) { return leader_until - ttl / 6; }
 
 }  // namespace pgvigil::ha

@@ -31,4 +31,7 @@ std::vector<MemberName> takeover_candidates(const ClusterView& view, const Local
 // to kill it and a clock that runs fast.
 TimePoint deadline_of(TimePoint proven_until, Duration ttl);
 
+// When a primary whose deadline is `leader_until` has to begin a clean stop, so that it ends before.
+TimePoint begin_stop_at(TimePoint leader_until, Duration ttl);
+
 }  // namespace pgvigil::ha

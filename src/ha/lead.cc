@@ -33,7 +33,7 @@ Decision lead(const Situation& at) {
     return answer(Action::ReleaseLeader, "promotion_failed",
                   "the promotion failed: leaving the lead to another member");
   }
-  if (!at.lease_proven()) {
+  if (!at.lease_fresh()) {
     return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the promotion");
   }
   if (at.self.role == Role::Promoted) {

@@ -12,7 +12,6 @@ Decision take(std::string_view rule, std::string reason) {
 }
 
 struct HealthCheck {
-  bool check_lag = true;
   bool only_sync = false;  // compare only with members of the `sync` key
   MemberName without;      // leave this member out
 };
@@ -46,7 +45,7 @@ std::string veto_of(const Situation& at, const PeerReport& peer) {
 // Empty: healthy. Else the reason why not.
 std::string unhealthy(const Situation& at, const HealthCheck& check) {
   const Lsn mine = at.instance.wal_end();
-  if (check.check_lag && at.view.status.optime > mine &&
+  if (at.view.status.optime > mine &&
       at.view.status.optime - mine > at.settings.maximum_lag_on_failover) {
     return fmt::format("lags {} bytes behind the last leader, more than maximum_lag_on_failover",
                        static_cast<std::int64_t>(at.view.status.optime - mine));
@@ -106,6 +105,14 @@ bool can_take_the_lead(const Situation& at, const MemberName& name) {
   return report != nullptr && !report->tags.nofailover && !report->watchdog_failed && !report->running_as_primary;
 }
 
+// Whether the rules will let `peer` take the lead that this member has just given up.
+bool will_take_the_lead(const Situation& at, const PeerReport& peer) {
+  const auto lag = at.view.status.optime - peer.wal_end;
+  if (at.view.status.optime > peer.wal_end && lag > at.settings.maximum_lag_on_failover) return false;
+  if (at.settings.check_timeline && peer.timeline < at.view.timeline()) return false;
+  return at.standby_cluster() || ancestry(at.view, peer.timeline, peer.wal_end) != Ancestry::Diverged;
+}
+
 // The rules while the `failover` key names somebody.
 Decision race_by_request(const Situation& at) {
   const auto& request = *at.view.failover;
@@ -121,14 +128,15 @@ Decision race_by_request(const Situation& at) {
   }
   if (at.is_me(request.leader)) {
     for (const auto& peer : at.self.peers) {
-      if (peer.name != request.candidate && can_take_the_lead(at, peer.name)) {
+      if (peer.name != request.candidate && can_take_the_lead(at, peer.name) && will_take_the_lead(at, *peer.report)) {
         return wait("stepped_down", fmt::format("has just stepped down; {} can take over", peer.name.text()));
       }
     }
     return race_by_health(at, {});
   }
+  // The lag counts here too: the old leader gave the key up because some member held everything, and that need not be
+  // this one.
   HealthCheck check;
-  check.check_lag = false;
   check.without = request.leader;
   return race_by_health(at, check);
 }

@@ -29,14 +29,15 @@ Decision recover_leader(const Situation& at) {
   if (!at.attached()) {
     return reattach();
   }
-  if (!at.lease_proven()) return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the start");
+  if (!at.lease_fresh()) return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the start");
   if (at.standby_cluster()) return answer(Action::StartReplica, "start_standby_leader", "starting as standby leader");
   if (at.self.start_failed || (at.self.no_race_until && at.now < *at.self.no_race_until)) {
     return with_rewind_check(
         answer(Action::ReleaseLeader, "start_failed",
                "PostgreSQL could not be started as the leader: leaving the lead to another member"));
   }
-  if (at.settings.primary_start_timeout == Duration::zero()) {
+  // A server that was stopped cleanly has not died: nobody else may hold its last commits, and it starts in a moment.
+  if (at.settings.primary_start_timeout == Duration::zero() && died_as_primary(at)) {
     if (!at.self.peers_asked) return answer(Action::None, "wait_request", "asking the other members");
     if (somebody_can_take_over(at, {}, false, nullptr)) {
       return with_rewind_check(

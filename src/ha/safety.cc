@@ -9,6 +9,7 @@ bool leads_by_operation(const Situation& at) {
     case Operation::StartPrimary:
     case Operation::Promote: return true;
     case Operation::Restart: return at.self.role == Role::Leader;
+    case Operation::Handover: return at.may_write() && at.self.role == Role::Leader;  // it has not stopped yet
     default: return false;
   }
 }
@@ -25,11 +26,12 @@ Answer while_busy(const Situation& at) {
           Action::DemoteNow, "lost_lock_busy",
           fmt::format("{} holds the leader key while this member was {}", holder(at), to_string(at.self.operation))));
     }
-    if (!at.lease_proven()) {
+    if (!at.lease_fresh()) {
       return with_rewind_check(
           answer(Action::DemoteNow, "lease_unproven_busy",
                  fmt::format("the lease could not be renewed while this member was {}", to_string(at.self.operation))));
     }
+    if (!at.attached() && at.self.lease.known() && !at.self.lead_doubtful) return reattach();
   }
   return answer(Action::None, "busy", std::string(to_string(at.self.operation)));
 }
@@ -49,7 +51,7 @@ Answer lease_at_risk(const Situation& at) {
   if (at.now >= *at.self.leader_until) {
     return with_rewind_check(answer(Action::DemoteNow, "lease_unproven", "the leader lease can no longer be proven"));
   }
-  if (at.now >= *at.self.leader_until - at.stop_budget()) {
+  if (at.now >= begin_stop_at(*at.self.leader_until, at.settings.ttl)) {
     return with_rewind_check(answer(Action::DemoteOffline, "etcd_down",
                                     "etcd has not confirmed the lease, and the time left is needed to stop"));
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "ha/decide.h"
 #include "model/cluster_view.h"
 #include "model/decision.h"
 #include "model/local_state.h"
@@ -69,9 +70,11 @@ class Situation {
     }
     return nullptr;
   }
-  // Time that a fast stop of a leader without proof needs before the guard's deadline.
-  [[nodiscard]] Duration stop_budget() const { return settings.ttl / 6; }
   [[nodiscard]] bool lease_proven() const { return self.leader_until && now < *self.leader_until; }
+  // Proven for long enough to begin something with it: a server that starts now is not stopped again at once.
+  [[nodiscard]] bool lease_fresh() const {
+    return self.leader_until && now < begin_stop_at(*self.leader_until, settings.ttl);
+  }
   // Synchronous replication is in force: the `sync` key names who may lead.
   [[nodiscard]] bool sync_active() const {
     return settings.synchronous_mode != SyncMode::Off && !standby_cluster() && !view.sync.leader.empty();

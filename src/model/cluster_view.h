@@ -56,6 +56,9 @@ struct ClusterView {
   Revision revision;                      // of the read this view was made from
   std::optional<std::string> initialize;  // absent; "" while somebody bootstraps; else the system identifier
   Revision initialize_revision;
+  // While `initialize` is empty: who claimed it (empty: a member that is no pgvigil agent), and whether he still lives.
+  MemberName bootstrap_owner;
+  bool bootstrap_alive = false;
   std::optional<LeaderKey> leader;
   std::vector<Member> members;        // sorted by name
   std::optional<std::string> config;  // JSON text
@@ -66,8 +69,11 @@ struct ClusterView {
   SyncKey sync;
   std::vector<HistoryEntry> history;
   std::optional<std::string> history_text;      // as stored; absent: no key
+  Revision history_revision;
   std::map<std::string, std::string> failsafe;  // member -> api_url
   bool failsafe_present = false;
+  Timeline reserved_timeline;  // the highest that a promotion has claimed, whether it came to its end or not
+  Revision reserved_revision;
   ClusterSettings settings;  // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {
@@ -76,6 +82,10 @@ struct ClusterView {
   }
   [[nodiscard]] bool led_by(const MemberName& name) const { return leader && leader->name == name; }
   [[nodiscard]] const Member* leader_member() const { return leader ? member(leader->name) : nullptr; }
+  // No timeline above this one has ever been begun, as far as etcd knows. A server that was promoted and vanished may
+  // have commits on a timeline that no other server has heard of: its number must never be given out again, because
+  // PostgreSQL tells histories apart by these numbers alone.
+  [[nodiscard]] Timeline highest_timeline() const { return std::max(timeline(), reserved_timeline); }
   // The timeline that the cluster is known to be on: the last history entry's + 1; unknown without a history key.
   [[nodiscard]] Timeline timeline() const {
     if (!history_text) return Timeline();

@@ -46,12 +46,19 @@ Task<Result<void>> LocalPostgres::bootstrap(Progress progress) {
   auto done = co_await initialise(std::move(progress));
   if (done) co_return done;
   kill_now();
-  const auto aside = set_aside_data_directory(data_dir_);
-  if (!aside) log_.error("{}", aside.error().message());
-  clear_incomplete(data_dir_);
+  if (const auto aside = set_aside_data_directory(); !aside) log_.error("{}", aside.error().message());
   done.error().remedy = done.error().remedy.empty() ? "the data directory was set aside as " + data_dir_ + ".failed"
                                                     : done.error().remedy;
   co_return done;
+}
+
+Result<void> LocalPostgres::set_aside_data_directory() {
+  if (postmaster_.adopt()) {
+    return fail(Errc::Refused, "cannot set the data directory aside", data_dir_, "PostgreSQL runs in it");
+  }
+  auto done = postgres::set_aside_data_directory(data_dir_);
+  clear_incomplete(data_dir_);
+  return done;
 }
 
 Task<Result<void>> LocalPostgres::initialise(Progress progress) {

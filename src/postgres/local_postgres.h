@@ -48,7 +48,7 @@ class LocalPostgres final : public Postgres {
   Task<Result<void>> start(RunAs run, TimePoint deadline) override;
   Task<Result<void>> stop(StopMode mode, TimePoint deadline, std::function<void(Lsn)> checkpoint_done) override;
   void kill_now() override;
-  Task<Result<void>> promote(TimePoint deadline) override;
+  Task<Result<void>> promote(Timeline taken, TimePoint deadline) override;
   Task<Result<void>> checkpoint(TimePoint deadline) override;
   Task<Result<bool>> reconfigure(RunAs run, TimePoint deadline) override;
   Task<Result<void>> reload(TimePoint deadline) override;
@@ -59,6 +59,7 @@ class LocalPostgres final : public Postgres {
   Task<Result<void>> rewind(Upstream leader, Progress progress) override;
   [[nodiscard]] bool can_rewind() override;
   Task<Result<void>> crash_recover(TimePoint deadline) override;
+  Result<void> set_aside_data_directory() override;
   Task<Result<void>> remove_data_directory() override;
   void cancel_action() override;
   void run_callback(const std::string& action, const std::string& role) override;
@@ -72,6 +73,7 @@ class LocalPostgres final : public Postgres {
   // local_postgres.cc
   [[nodiscard]] std::string program(const std::string& name) const;
   [[nodiscard]] std::string log_file() const;
+  Result<void> occupy_timelines(Timeline taken);
   [[nodiscard]] bool has_file(const std::string& name) const;
   [[nodiscard]] Result<ControlFile> control() const;
   [[nodiscard]] ServerInputs inputs(const config::PostgresConfig& config, RunAs run) const;

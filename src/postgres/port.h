@@ -87,8 +87,9 @@ class Postgres {
   virtual Task<Result<void>> stop(StopMode mode, TimePoint deadline, std::function<void(Lsn)> checkpoint_done) = 0;
   // Kills the postmaster and every child at once (SIGKILL). Synchronous; for a lost lease.
   virtual void kill_now() = 0;
-  // Orders the promotion and returns once it was ordered; the end of recovery shows in observe().
-  virtual Task<Result<void>> promote(TimePoint deadline) = 0;
+  // Orders the promotion and returns once it was ordered; the end of recovery shows in observe(). The new timeline gets
+  // a number above `taken`, whatever this server has heard of.
+  virtual Task<Result<void>> promote(Timeline taken, TimePoint deadline) = 0;
   virtual Task<Result<void>> checkpoint(TimePoint deadline) = 0;
   // Makes a running instance obey `run` without a restart where the server version permits; true = it needs a restart.
   virtual Task<Result<bool>> reconfigure(RunAs run, TimePoint deadline) = 0;
@@ -115,6 +116,8 @@ class Postgres {
   [[nodiscard]] virtual bool can_rewind() = 0;
   // LONG. Single-user crash recovery.
   virtual Task<Result<void>> crash_recover(TimePoint deadline) = 0;
+  // Renames the data directory to *.failed: a cluster was created in it that nobody will use. The instance is stopped.
+  virtual Result<void> set_aside_data_directory() = 0;
   // Removes the data directory with WAL and tablespace targets. The instance is stopped.
   virtual Task<Result<void>> remove_data_directory() = 0;
   // Ends the child process of a LONG action that is under way (clone, rewind, bootstrap, ...); it then fails Cancelled.

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "postgres/conf_files.h"
 #include "postgres/data_directory.h"
 #include "postgres/local_postgres.h"
 #include "postgres/pending_restart.h"
@@ -147,13 +148,14 @@ Task<Result<void>> LocalPostgres::end_postmaster(TimePoint deadline) {
                  "look for processes in state D; the storage may hang");
 }
 
-Task<Result<void>> LocalPostgres::promote(TimePoint) {
+Task<Result<void>> LocalPostgres::promote(Timeline taken, TimePoint) {
   if (!postmaster_.adopt())
     co_return fail(Errc::Unavailable, "cannot promote PostgreSQL", data_dir_, "it does not run");
   const auto file = control();
   if (file && file->data.state == ControlState::InProduction) {
     co_return fail(Errc::Refused, "cannot promote PostgreSQL", data_dir_, "it is not in recovery");
   }
+  PGV_CO_TRY_VOID(occupy_timelines(taken));
   // What pg_ctl promote does since version 12 (PROMOTE_SIGNAL_FILE), without the program.
   const std::string path = data_dir_ + "/promote";
   Fd signal_file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
@@ -164,6 +166,22 @@ Task<Result<void>> LocalPostgres::promote(TimePoint) {
     co_return fail(Errc::Failed, "cannot promote PostgreSQL", data_dir_, "its postmaster has just ended");
   }
   co_return Result<void>();
+}
+
+// PostgreSQL begins the first timeline that it finds no history file of, above its own. A file that holds only a comment
+// occupies a number without being taken for a timeline to follow (its parents do not include ours), and walreceivers
+// of other servers, which ask for the file of every number in between, get it.
+Result<void> LocalPostgres::occupy_timelines(Timeline taken) {
+  const auto file = control();
+  if (!file) return {};
+  const std::uint32_t own = std::max(file->data.timeline, file->data.min_recovery_timeline).value();
+  for (std::uint32_t number = own + 1; number <= taken.value(); ++number) {
+    const std::string name = fmt::format("pg_wal/{:08X}.history", number);
+    if (has_file(name)) continue;
+    log_.info("timeline {} may have been begun elsewhere: leaving its number out", number);
+    PGV_TRY_VOID(replace_file(data_dir_ + "/" + name, "# begun by another server, whose end of it is not known here\n", 0600));
+  }
+  return {};
 }
 
 Task<Result<bool>> LocalPostgres::reconfigure(RunAs run, TimePoint deadline) {

@@ -30,7 +30,7 @@ void Checker::after_event() {
       broken(fmt::format("{} and {} accept writes at the same time", writer->name.text(), machine->name.text()));
     }
     writer = machine.get();
-    if (!server.being_created && machine->guard.pid != server.pid) {
+    if (machine->guard.pid != server.pid) {
       broken(fmt::format("{} accepts writes and no guard watches it", machine->name.text()));
     }
   }

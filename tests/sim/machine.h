@@ -99,7 +99,9 @@ class Machine {
   void set_upstream(std::optional<std::size_t> upstream);
   bool commit();  // a client's transaction; true: acknowledged
   void write_checkpoint();
-  [[nodiscard]] bool writable() const { return up() && server && server->phase == Phase::Primary; }
+  [[nodiscard]] bool writable() const {
+    return up() && server && server->phase == Phase::Primary && !server->being_created;
+  }
   // Whether it answers queries.
   [[nodiscard]] bool answers() const;
   [[nodiscard]] Duration disk_time(Duration low, Duration high);

@@ -70,6 +70,8 @@ std::vector<Mutation> make_mutations() {
                  with([](Rules& rules) { rules.inflated_reports = true; })});
   all.push_back({"checkpoint_early", "a handover compares with the shutdown checkpoint, not with WAL before it",
                  with([](Rules& rules) { rules.checkpoint_tells_start = false; })});
+  all.push_back({"reuse_timeline", "no timeline number is given out twice",
+                 with([](Rules& rules) { rules.timelines_reserved = false; })});
   all.push_back({"watch_forgets", "a watch resumes where the last one ended",
                  with([](Rules& rules) { rules.watch_resumes = false; })});
   all.push_back({"keep_second_primary", "a primary without the leader key ends",

@@ -15,6 +15,7 @@ struct Rules {
   bool guard_before_exec = true;       // a primary is started only under an armed guard
   bool inflated_reports = false;       // members report more WAL than they have
   bool rewind_works = true;            // a rewind changes anything
+  bool timelines_reserved = true;      // a promotion leaves out the timelines that others may have begun
   bool watch_resumes = true;           // a new watch begins where the last one ended
   bool checkpoint_tells_start = true;  // the shutdown checkpoint's place is told, not a place before it
 };

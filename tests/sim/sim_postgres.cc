@@ -181,6 +181,12 @@ Task<Result<void>> SimPostgres::clone(std::optional<postgres::Upstream> upstream
   co_return Result<void>();
 }
 
+Result<void> SimPostgres::set_aside_data_directory() {
+  if (machine_.server) return fail(Errc::Refused, "PostgreSQL runs in the data directory");
+  machine_.disk = Disk();
+  return {};
+}
+
 Task<Result<void>> SimPostgres::remove_data_directory() {
   if (machine_.server) co_return fail(Errc::Refused, "PostgreSQL runs in the data directory");
   const std::string cached = machine_.disk.cached_config;
@@ -266,9 +272,10 @@ void SimPostgres::kill_now() {
   machine_.kill_server("killed by the agent");
 }
 
-Task<Result<void>> SimPostgres::promote(TimePoint) {
+Task<Result<void>> SimPostgres::promote(Timeline taken, TimePoint) {
   if (!machine_.answers()) co_return fail(Errc::Unavailable, "cannot promote PostgreSQL", {}, "it does not answer");
   if (!machine_.server->recovery) co_return fail(Errc::Refused, "cannot promote PostgreSQL", {}, "not in recovery");
+  if (cluster_.rules.timelines_reserved) machine_.disk.wal.newest = std::max(machine_.disk.wal.newest, taken);
   const Duration slow = cluster_.slow_promotions ? cluster_.world.between(1s, 12s) : 0ns;
   machine_.promote(slow + machine_.disk_time(10ms, 150ms));
   co_return Result<void>();

@@ -34,7 +34,7 @@ class SimPostgres final : public postgres::Postgres {
   Task<Result<void>> stop(postgres::StopMode mode, TimePoint deadline,
                           std::function<void(Lsn)> checkpoint_done) override;
   void kill_now() override;
-  Task<Result<void>> promote(TimePoint deadline) override;
+  Task<Result<void>> promote(Timeline taken, TimePoint deadline) override;
   Task<Result<void>> checkpoint(TimePoint deadline) override;
   Task<Result<bool>> reconfigure(postgres::RunAs run, TimePoint deadline) override;
   Task<Result<void>> reload(TimePoint deadline) override;
@@ -45,6 +45,7 @@ class SimPostgres final : public postgres::Postgres {
   Task<Result<void>> rewind(postgres::Upstream leader, postgres::Progress progress) override;
   [[nodiscard]] bool can_rewind() override { return true; }
   Task<Result<void>> crash_recover(TimePoint deadline) override;
+  Result<void> set_aside_data_directory() override;
   Task<Result<void>> remove_data_directory() override;
   void cancel_action() override { ++action_; }
   void run_callback(const std::string&, const std::string&) override {}

@@ -37,16 +37,21 @@ struct Wal {
     history.push_back({timeline, end(), "no recovery target specified"});
     timeline = newest = next;
   }
+  // Each timeline with its end, the current one included.
+  [[nodiscard]] std::vector<postgres::TimelineSwitch> stretches() const {
+    auto all = history;
+    all.push_back({timeline, end(), {}});
+    return all;
+  }
   // pg_rewind: back to where the histories part. It compares histories, never contents.
   void cut_back_to(const Wal& source) {
-    std::size_t i = 0;
-    while (i < history.size() && i < source.history.size() && history[i].timeline == source.history[i].timeline &&
-           history[i].switch_point == source.history[i].switch_point) {
-      ++i;
+    const auto mine = stretches();
+    const auto theirs = source.stretches();
+    Lsn parting = kWalStart;
+    for (std::size_t i = 0; i < mine.size() && i < theirs.size() && mine[i].timeline == theirs[i].timeline; ++i) {
+      parting = std::min(mine[i].switch_point, theirs[i].switch_point);
+      if (mine[i].switch_point != theirs[i].switch_point) break;
     }
-    const Lsn mine = i < history.size() ? history[i].switch_point : end();
-    const Lsn theirs = i < source.history.size() ? source.history[i].switch_point : source.end();
-    const Lsn parting = std::min(mine, theirs);
     while (!records.empty() && records.back().end > parting) records.pop_back();
     timeline = records.empty() ? Timeline(1) : records.back().timeline;
     history = source.history;

@@ -198,9 +198,11 @@ TEST_F(ClusterStoreTest, AClaimWhoseAnswerWasLostIsRecognised) {
   kv.lose_replies = false;
   ASSERT_TRUE(run(store->refresh(soon())));
   EXPECT_EQ(store->view()->initialize, "");
-  EXPECT_EQ(store->bootstrapper(), MemberName("a"));
+  EXPECT_EQ(store->view()->bootstrap_owner, MemberName("a"));
+  EXPECT_TRUE(store->view()->bootstrap_alive);
   EXPECT_EQ(run(store->write_initialize(SystemId("7711555499471225088"), soon())).outcome, WriteOutcome::Applied);
-  EXPECT_EQ(store->bootstrapper(), std::nullopt);
+  EXPECT_TRUE(store->view()->bootstrap_owner.empty());
+  EXPECT_FALSE(store->view()->bootstrap_alive);
 }
 
 TEST_F(ClusterStoreTest, ANewTtlMeansANewLease) {
