@@ -136,7 +136,10 @@ Task<void> Agent::Impl::shut_down() {
     co_return;
   }
   co_await observe();
-  if (attached() && instance_.running_as_primary()) {
+  // A server that does not answer right now, or whose promotion has not ended, may hold commits that nobody else has.
+  const bool may_be_primary = instance_.postmaster != PostmasterState::Stopped &&
+                              (instance_.running_as_primary() || role_ == Role::Leader || role_ == Role::Promoted);
+  if (attached() && may_be_primary) {
     co_await stop_as_leader();
   } else if (instance_.postmaster != PostmasterState::Stopped) {
     auto stopped = co_await stop_server(postgres::StopMode::Fast);

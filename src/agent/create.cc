@@ -91,7 +91,7 @@ Task<bool> Agent::Impl::found_cluster() {
   }
   auto config = co_await p.store.write_config(p.node.bootstrap_config(), Revision(), deadline);
   if (config.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
-  auto initialized = co_await p.store.write_initialize(instance_.system_id, deadline);
+  auto initialized = co_await p.store.found(instance_.system_id, deadline);
   if (initialized.outcome != dcs::WriteOutcome::Applied) {
     (void)co_await p.store.refresh(deadline);
     if (view()->initialize != instance_.system_id.text()) {

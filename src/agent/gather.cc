@@ -80,6 +80,11 @@ Task<void> Agent::Impl::observe() {
     if (before != PostmasterState::Running) backoff_ = Duration::zero();
   }
   const ViewPtr seen = view();
+  if (seen->revision.value() == 0 || seen->leader) {
+    no_leader_since_.reset();
+  } else if (!no_leader_since_) {
+    no_leader_since_ = at;
+  }
   if (seen->leader) {
     former_leader_ = seen->leader->name;
     last_members_ = seen->members;
@@ -175,6 +180,7 @@ LocalState Agent::Impl::local_state() {
   s.watchdog_failed = watchdog_failed_;
   s.peers_asked = peers_asked_;
   s.peers = peers_;
+  s.no_leader_since = no_leader_since_;
   s.former_leader = former_leader_;
   return s;
 }

@@ -169,6 +169,7 @@ struct Agent::Impl {
 
   // The race.
   bool peers_asked_ = false;
+  std::optional<TimePoint> no_leader_since_;
   std::vector<PeerAnswer> peers_;
   std::vector<Member> last_members_;  // of the last view with a leader
 

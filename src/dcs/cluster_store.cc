@@ -77,6 +77,7 @@ struct ClusterStore::Impl {
   void adopt_own_writes(const Txn& txn, const TxnReply& reply);
   Task<TxnReply> put_if(std::string name, std::string value, LeaseId lease, std::optional<Compare> compare,
                         TimePoint deadline);
+  Task<TxnReply> write_initialize(std::vector<Compare> compares, const SystemId& id, TimePoint deadline);
   Task<TxnReply> put_as_leader(std::string_view name, std::string value, TimePoint deadline);
   Task<Result<LeaseProof>> renew_or_grant(TimePoint deadline);
 
@@ -212,6 +213,16 @@ Task<TxnReply> ClusterStore::Impl::put_if(std::string name, std::string value, L
   Txn txn;
   if (compare) txn.compares.push_back(std::move(*compare));
   txn.success.emplace_back(Put{key(name), std::move(value), lease});
+  co_return co_await commit(std::move(txn), deadline);
+}
+
+Task<TxnReply> ClusterStore::Impl::write_initialize(std::vector<Compare> compares, const SystemId& id,
+                                                    TimePoint deadline) {
+  Txn txn;
+  txn.compares = std::move(compares);
+  txn.success.emplace_back(Put{key(kInitializeKey), id.text(), LeaseId()});
+  txn.success.emplace_back(Delete{key(kBootstrapKey), {}});
+  txn.success.emplace_back(Delete{key(kBootstrapOwnerKey), {}});
   co_return co_await commit(std::move(txn), deadline);
 }
 
@@ -359,21 +370,16 @@ Task<TxnReply> ClusterStore::claim_initialize(TimePoint deadline) {
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
+Task<TxnReply> ClusterStore::found(const SystemId& id, TimePoint deadline) {
+  return impl_->write_initialize({value_is(impl_->key(kInitializeKey), {}),
+                                  value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text())},
+                                 id, deadline);
+}
+
 Task<TxnReply> ClusterStore::write_initialize(const SystemId& id, TimePoint deadline) {
   const auto view = impl_->cache.view();
-  const std::string initialize = impl_->key(kInitializeKey);
-  const std::string& me = impl_->options.self.text();
-  Txn txn;
-  if (view && view->bootstrap_owner == impl_->options.self && view->initialize && view->initialize->empty()) {
-    txn.compares.push_back(value_is(initialize, {}));
-    txn.compares.push_back(value_is(impl_->key(kBootstrapOwnerKey), me));
-  } else {
-    txn.compares.push_back(unchanged_since(initialize, view ? view->initialize_revision : Revision()));
-  }
-  txn.success.emplace_back(Put{initialize, id.text(), LeaseId()});
-  txn.success.emplace_back(Delete{impl_->key(kBootstrapKey), {}});
-  txn.success.emplace_back(Delete{impl_->key(kBootstrapOwnerKey), {}});
-  co_return co_await impl_->commit(std::move(txn), deadline);
+  const Revision seen = view ? view->initialize_revision : Revision();
+  return impl_->write_initialize({unchanged_since(impl_->key(kInitializeKey), seen)}, id, deadline);
 }
 
 Task<TxnReply> ClusterStore::delete_initialize(TimePoint deadline) {

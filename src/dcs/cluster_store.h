@@ -86,7 +86,9 @@ class ClusterStore {
   // tells whose claim it is, and pgvigil/bootstrap under the lease, which tells whether the claimant still lives. The
   // claim of one who does not is taken over.
   Task<TxnReply> claim_initialize(TimePoint deadline);
-  // Compares with our claim if we have one, else with the revision seen.
+  // The creation has succeeded: only if `initialize` is still our claim.
+  Task<TxnReply> found(const SystemId& id, TimePoint deadline);
+  // An existing data directory brings the cluster into etcd: put under compare of the seen revision.
   Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);
   Task<TxnReply> delete_initialize(TimePoint deadline);                     // only if still our claim
   Task<TxnReply> write_member(std::string json, TimePoint deadline);        // put with my lease

@@ -82,6 +82,7 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
   if (self.retry_at) by(*self.retry_at);
   if (self.no_race_until) by(*self.no_race_until);
   if (at.known() && !at.locked()) by(now + kRaceLook);
+  if (decision.rule == "silent_member") by(now + kHandshakeLook);
   if (at.own_lock() && !at.attached()) by(now + kHandshakeLook);
   if (at.own_lock() && self.instance.postmaster == PostmasterState::Starting) by(now + kRaceLook);
   // A standby that is about to stream is published as such as soon as it does.

@@ -85,6 +85,18 @@ std::string no_quorum(const Situation& at) {
   return fmt::format("{} of the {} votes that the quorum needs", votes, sync.quorum);
 }
 
+// This member is known to lack something, and another that lives has not said yet what it has: it may be starting. Whom
+// to wait for; null: nobody, or long enough.
+const Member* still_silent(const Situation& at) {
+  if (at.view.status.optime <= at.instance.wal_end() || !at.self.no_leader_since) return nullptr;
+  if (at.now - *at.self.no_leader_since >= at.settings.ttl / 2) return nullptr;
+  for (const auto& member : at.view.members) {
+    if (at.is_me(member.name) || member.tags.nofailover || member.api_url.empty()) continue;
+    if (at.report_of(member.name) == nullptr) return &member;
+  }
+  return nullptr;
+}
+
 Decision race_by_health(const Situation& at, HealthCheck check) {
   if (at.sync_active()) {
     const bool quorum = at.settings.synchronous_mode == SyncMode::Quorum;
@@ -97,6 +109,11 @@ Decision race_by_health(const Situation& at, HealthCheck check) {
     }
   }
   if (auto why = unhealthy(at, check); !why.empty()) return wait("not_healthiest", std::move(why));
+  if (const auto* silent = still_silent(at)) {
+    return wait("silent_member", fmt::format("{} lives and has not said what it holds; this member lacks {} bytes",
+                                             silent->name.text(),
+                                             static_cast<std::int64_t>(at.view.status.optime - at.instance.wal_end())));
+  }
   return take("healthiest", "no leader, and no reachable member has more WAL");
 }
 

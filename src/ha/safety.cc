@@ -73,6 +73,13 @@ Answer foreign_data(const Situation& at) {
                     "or a data directory to be removed",
                     mine.text(), *at.view.initialize));
   }
+  const bool claimed = at.view.initialize && at.view.initialize->empty() && at.view.bootstrap_alive &&
+                       at.view.bootstrap_owner != at.self.name;
+  if (claimed && !at.own_lock()) {
+    return answer(Action::None, "wait_bootstrap",
+                  fmt::format("{} creates the cluster, and this data directory has one of its own",
+                              at.view.bootstrap_owner.text()));
+  }
   if (at.own_lock() || (at.self.first_step && !at.locked())) {
     // A standby may belong to a cluster that is being taken over node by node, whose primary has to come first.
     if (!at.own_lock() && at.standby()) {

@@ -79,6 +79,7 @@ struct LocalState {
   bool watchdog_required = false, watchdog_failed = false;
   bool peers_asked = false;       // `peers` is the answer to this very situation
   std::vector<PeerAnswer> peers;  // every other known member
+  std::optional<TimePoint> no_leader_since;  // as this agent saw it
   MemberName former_leader;       // who led last, as far as we have seen
 };
 

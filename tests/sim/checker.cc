@@ -97,7 +97,7 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
     return;
   }
   ++handovers;
-  if (owner->server || owner->disk.state != ControlState::ShutDown || owner->disk.standby_signal) return;
+  if (!owner->stopped_cleanly) return;
   const auto all = owner->disk.wal.records.size();
   const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
     return other.get() != owner && common_records(other->disk.wal, owner->disk.wal) == all;

@@ -96,15 +96,18 @@ class Schedule {
     });
   }
 
-  [[nodiscard]] bool waits_for_operator(const Machine& machine) const {
-    return !plan_.removable && machine.failed_rewinds >= kRewindTries;
+  // What no agent may mend by itself: a rewind that failed again and again, and a directory of a cluster whose creation
+  // was interrupted by a crash and completed by another member.
+  [[nodiscard]] bool waits_for_operator(const Machine& machine, const Machine& primary) const {
+    const bool foreign = machine.disk.present && machine.disk.system_id != primary.disk.system_id;
+    return (!plan_.removable && machine.failed_rewinds >= kRewindTries) || (foreign && plan_.early_faults);
   }
 
   [[nodiscard]] bool whole() const {
     const Machine* primary = cluster_.primary();
     if (primary == nullptr) return false;
     for (const auto& machine : cluster_.machines) {
-      if (machine.get() == primary || waits_for_operator(*machine)) continue;
+      if (machine.get() == primary || waits_for_operator(*machine, *primary)) continue;
       const auto& server = machine->server;
       if (!server || !server->streaming || server->replaying || server->upstream != primary->place) return false;
       if (machine->disk.wal.timeline != primary->disk.wal.timeline) return false;

@@ -25,6 +25,7 @@ bool Machine::answers() const {
 std::int64_t Machine::start_server(bool standby, std::optional<std::size_t> upstream, Duration takes) {
   const auto pid = static_cast<std::int64_t>(cluster_.next_number());
   server = Server();
+  stopped_cleanly = false;
   server->pid = pid;
   at_ease_since = world_.now();
   server->recovery = standby;
@@ -109,6 +110,7 @@ void Machine::fast_stop() {
     if (!server || server->pid != pid) return;
     write_checkpoint();
     disk.state = ControlState::ShutDown;
+    stopped_cleanly = true;
     finish_fast_stop(pid);
   });
 }
@@ -126,7 +128,8 @@ void Machine::finish_fast_stop(std::int64_t pid) {
 
 void Machine::kill_server(const char* why) {
   if (!server) return;
-  if (server->phase == Phase::Primary) cluster_.checker.server_was_killed();
+  const bool in_use = server->phase == Phase::Primary || (server->phase == Phase::Starting && !server->recovery);
+  if (in_use) cluster_.checker.server_was_killed();
   end_server(why);
 }
 
