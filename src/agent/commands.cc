@@ -39,6 +39,7 @@ std::string Agent::Impl::restart_refused(const RestartRequest& request) const {
 }
 
 Task<CommandReply> Agent::Impl::restart(RestartRequest request) {
+  if (stop_requests_ > 0) co_return CommandReply{503, "the agent is stopping"};
   if (operation_ != Operation::None) co_return busy(operation_);
   if (instance_.postmaster == PostmasterState::Starting) co_return CommandReply{503, "postgres is still starting"};
   if (!restart_refused(request).empty()) co_return CommandReply{503, "restart conditions are not satisfied"};
@@ -79,6 +80,7 @@ Task<void> Agent::Impl::scheduled_restart_due() {
 }
 
 Task<CommandReply> Agent::Impl::reinitialize(bool force, bool from_leader) {
+  if (stop_requests_ > 0) co_return CommandReply{503, "the agent is stopping"};
   const ViewPtr seen = view();
   if (!seen->leader) co_return CommandReply{503, "Cluster has no leader, can not reinitialize"};
   if (seen->led_by(p.node.name())) co_return CommandReply{503, "I am the leader, can not reinitialize"};

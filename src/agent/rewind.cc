@@ -40,7 +40,8 @@ Task<void> Agent::Impl::check_rewind(MemberName leader) {
 }
 
 Task<void> Agent::Impl::rewind(MemberName leader) {
-  log.info("running pg_rewind from {}: {}", leader.text(), rewind_reason_);
+  log.info("running pg_rewind from {}: {}", leader.text(),
+           instance_.half_rewound ? "an earlier one was interrupted" : rewind_reason_);
   if (instance_.postmaster != PostmasterState::Stopped) {
     auto stopped = co_await stop_server(postgres::StopMode::Fast);
     if (!stopped) {

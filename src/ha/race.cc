@@ -134,8 +134,14 @@ bool will_take_the_lead(const Situation& at, const PeerReport& peer) {
 Decision race_by_request(const Situation& at) {
   const auto& request = *at.view.failover;
   const bool sync_on = at.sync_active() && at.settings.synchronous_mode == SyncMode::On;
-  if (at.is_me(request.candidate)) return take("manual_candidate", "the operator named this member");
-  if (!request.candidate.empty()) {
+  // A switchover promises that nothing is lost: being named does not help a member that lacks what the old leader had
+  // when it gave the key up (a request may be replaced half-way). A failover by name is an order.
+  const auto fits = [&](Lsn wal_end) { return !request.is_switchover() || wal_end >= at.view.status.optime; };
+  if (at.is_me(request.candidate) && fits(at.instance.wal_end())) {
+    return take("manual_candidate", "the operator named this member");
+  }
+  const auto* named = at.report_of(request.candidate);
+  if (!request.candidate.empty() && !at.is_me(request.candidate) && named != nullptr && fits(named->wal_end)) {
     if (sync_on && !at.in_sync_key(at.self.name)) {
       return wait("not_synchronous", "was not synchronous with the last leader");
     }
@@ -205,7 +211,8 @@ Decision race(const Situation& at) {
     return wait("not_in_failsafe", "no leader; this member is not in the failsafe list");
   }
   const bool requested = request_counts(at);
-  if (!at.self.peers_asked && !(requested && at.is_me(at.view.failover->candidate))) {
+  const bool ordered = requested && at.is_me(at.view.failover->candidate) && !at.view.failover->is_switchover();
+  if (!at.self.peers_asked && !ordered) {
     return wait("wait_peers", "no leader; asking the other members");
   }
   return requested ? race_by_request(at) : race_by_health(at, {});

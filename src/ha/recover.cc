@@ -54,8 +54,11 @@ Decision recover_leader(const Situation& at) {
 
 // The part that concerns histories: whether this server may follow the leader as it is. Empty: start it.
 Answer compare_first(const Situation& at) {
-  const auto stage = at.self.rewind;
+  auto stage = at.self.rewind;
   const bool removable = at.settings.remove_data_directory_on_diverged_timelines && !at.standby_cluster();
+  // Nothing can be compared in a directory with pages of two histories. It is tried again for as long as it takes,
+  // unless a new copy is permitted.
+  if (at.instance.half_rewound && !(stage == RewindStage::Failed && removable)) stage = RewindStage::Needed;
   if (stage == RewindStage::Needed) {
     const auto leader = at.view.leader->name;
     if (at.self.can_rewind) {
@@ -101,6 +104,12 @@ Decision recover(const Situation& at) {
   }
   if (at.locked()) {
     if (auto first = compare_first(at)) return *first;
+  }
+  if (at.instance.half_rewound) {
+    return answer(Action::None, "half_rewound",
+                  at.locked() ? "a pg_rewind of the data directory was interrupted and pg_rewind is not possible here; "
+                                "reinitialize this member"
+                              : "a pg_rewind of the data directory was interrupted: waiting for a leader to rewind from");
   }
   const auto upstream = upstream_of(at.view, at.self);
   std::string reason = "starting as a standby";

@@ -88,6 +88,7 @@ struct Instance {
   std::vector<ReplicationSlot> slots;
   std::optional<ControlData> control;  // filled while Stopped and after promotion
   bool standby_configured = false;     // standby.signal (or recovery.conf) is there
+  bool half_rewound = false;           // a pg_rewind did not come to its end: it cannot be started before one does
 
   // The position that a race compares: everything this instance has, applied or not.
   [[nodiscard]] Lsn wal_end() const { return in_recovery ? std::max(received, replayed) : flushed; }

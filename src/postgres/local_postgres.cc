@@ -90,6 +90,7 @@ Task<Instance> LocalPostgres::observe(TimePoint deadline) {
   known.observed = clock_.now();
   known.data_directory = data_directory();
   known.standby_configured = has_file("standby.signal");
+  known.half_rewound = is_half_rewound(data_dir_);
   if (auto file = control()) {
     known.system_id = file->data.system_id;
     known.timeline = file->data.timeline;

@@ -111,7 +111,8 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
 // A race that nobody decided by name is won by whoever has the most WAL, of those that could be asked for a while.
 void Checker::note_election(const std::string& winner) {
   const auto* request = cluster_.etcd.find(Cluster::key("failover"));
-  const bool by_name = request != nullptr && request->value.find('"' + winner + '"') != std::string::npos;
+  const bool by_name = request != nullptr && request->value.find('"' + winner + '"') != std::string::npos &&
+                       request->value.find("\"leader\"") == std::string::npos;
   if (by_name) {
     named_.insert(winner);
     return;
@@ -151,7 +152,9 @@ void Checker::guard_struck(const Machine& machine) {
   }
 }
 
-void Checker::acknowledged(const Machine& machine) { acknowledged_.push_back(machine.disk.wal.records.back().number); }
+void Checker::acknowledged(const Machine& machine) {
+  acknowledged_.push_back({machine.disk.wal.records.back().number, machine.place, cluster_.world.now()});
+}
 
 void Checker::at_end() {
   const Machine* primary = cluster_.primary();
@@ -160,8 +163,11 @@ void Checker::at_end() {
   std::vector<std::uint64_t> present;
   for (const auto& record : primary->disk.wal.records) present.push_back(record.number);
   std::sort(present.begin(), present.end());
-  for (const auto row : acknowledged_) {
-    if (!std::binary_search(present.begin(), present.end(), row)) ++lost_rows;
+  for (const auto& row : acknowledged_) {
+    if (std::binary_search(present.begin(), present.end(), row.number)) continue;
+    ++lost_rows;
+    cluster_.world.note("lost: row {}, acknowledged by {} at {:.4f}", row.number,
+                        cluster_.machines[row.place]->name.text(), seconds_of(row.when.since_boot()));
   }
   if (lost_rows > 0 && kills_ == 0) {
     broken(fmt::format("{} acknowledged rows are lost although no primary was killed or cut off", lost_rows));

@@ -43,7 +43,12 @@ class Checker {
   Cluster& cluster_;
   std::optional<std::string> broken_;
   std::vector<WalRecord> replicated_;  // held by all members at some time
-  std::vector<std::uint64_t> acknowledged_;
+  struct Row {
+    std::uint64_t number;
+    std::size_t place;
+    TimePoint when;
+  };
+  std::vector<Row> acknowledged_;
   std::set<std::string> named_;  // leaders that an operator chose by name, whatever they lacked
   std::uint64_t kills_ = 0;      // of a server that accepted writes, or keys that expired
 };

@@ -114,6 +114,7 @@ Task<Instance> SimPostgres::observe(TimePoint deadline) {
   const Disk& disk = machine_.disk;
   if (!disk.present) co_return instance;
   instance.standby_configured = disk.standby_signal;
+  instance.half_rewound = disk.half_rewound;
   instance.system_id = disk.system_id;
   instance.timeline = disk.checkpoint_timeline;
   instance.control = *control_data();
