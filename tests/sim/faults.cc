@@ -59,6 +59,9 @@ void Faults::stop() {
   cluster_.etcd.set_trouble({});
   cluster_.etcd.regain_quorum();
   cluster_.slow_promotions = false;
+  dcs::Txn withdraw;  // what operators have asked for and nobody has carried out yet
+  withdraw.success.emplace_back(dcs::Delete{Cluster::key("failover"), {}});
+  (void)cluster_.etcd.apply(withdraw);
   for (const auto& machine : cluster_.machines) {
     machine->weather = Weather();
     machine->thaw();

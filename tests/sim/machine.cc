@@ -75,6 +75,10 @@ Duration Machine::disk_time(Duration low, Duration high) {
 
 void Machine::start_agent() {
   if (!powered_ || agent_) return;
+  if (frozen_) {
+    inbox_.push_back([this] { start_agent(); });
+    return;
+  }
   world_.note("{}: the agent starts", name.text());
   agent_ = std::make_unique<AgentParts>(cluster_, *this);
   awake_since = world_.now();
