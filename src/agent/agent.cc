@@ -54,6 +54,7 @@ Task<int> Agent::Impl::run() {
   if (const auto guard = p.guard.status(); guard && guard->postmaster_pid != 0) {
     guarded_pid_ = guard->postmaster_pid;
     armed_until_ = guard->deadline;
+    guard_adopted_ = true;
     held_until_ = guard->deadline;
     log.info("adopting the guard of postmaster {} with {:.1f} s left", guard->postmaster_pid,
              seconds_of(guard->deadline - now()));

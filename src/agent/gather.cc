@@ -95,7 +95,9 @@ Task<void> Agent::Impl::observe() {
       leader_timeline_ = leader->timeline;
     }
   }
-  const bool ends_recovery = role_ == Role::Promoted;  // by itself, at any moment
+  // By itself, at any moment; a guard that watches a standby tells that an earlier agent was about to promote it.
+  const bool ends_recovery =
+      role_ == Role::Promoted || (guard_adopted_ && guarded_pid_ == instance_.postmaster_pid);
   const bool may_write =
       instance_.postmaster != PostmasterState::Stopped && (!instance_.in_recovery || ends_recovery);
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();

@@ -176,7 +176,8 @@ struct Agent::Impl {
   // Lease and guard.
   std::optional<TimePoint> held_until_;  // the last deadline that a lease of ours proved while we held the key
   std::int64_t guarded_pid_ = 0;
-  TimePoint armed_until_;  // what the guard has confirmed last
+  bool guard_adopted_ = false;  // armed by an earlier agent
+  TimePoint armed_until_;       // what the guard has confirmed last
   TimePoint guard_trouble_since_;
   bool lead_doubtful_ = false;  // see LocalState
   unsigned rewind_failures_ = 0;

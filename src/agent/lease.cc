@@ -108,6 +108,7 @@ bool Agent::Impl::arm_guard(std::int64_t pid) {
   guard_trouble_ = false;
   guarded_pid_ = pid;
   armed_until_ = *until;
+  guard_adopted_ = false;
   held_until_ = until;
   return true;
 }

@@ -363,7 +363,7 @@ Task<TxnReply> ClusterStore::claim_initialize(TimePoint deadline) {
   if (view && !view->bootstrap_owner.empty()) {
     txn.or_compares.push_back(value_is(initialize, {}));
     txn.or_compares.push_back(value_is(owner, view->bootstrap_owner.text()));
-    txn.or_compares.push_back(absent(alive));
+    if (view->bootstrap_owner != impl_->options.self) txn.or_compares.push_back(absent(alive));
     txn.or_success.emplace_back(Put{owner, me, LeaseId()});
     txn.or_success.emplace_back(Put{alive, me, impl_->my_lease()});
   }

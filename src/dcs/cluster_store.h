@@ -84,7 +84,7 @@ class ClusterStore {
   // --- other keys ---
   // absent -> "". Together with it go our own keys pgvigil/bootstrap_owner, so that after an Unknown outcome the view
   // tells whose claim it is, and pgvigil/bootstrap under the lease, which tells whether the claimant still lives. The
-  // claim of one who does not is taken over.
+  // claim of one who does not is taken over, and our own of an earlier time is renewed.
   Task<TxnReply> claim_initialize(TimePoint deadline);
   // The creation has succeeded: only if `initialize` is still our claim.
   Task<TxnReply> found(const SystemId& id, TimePoint deadline);

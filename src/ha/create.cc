@@ -52,9 +52,9 @@ Decision create(const Situation& at) {
   if (at.self.initialize_is_mine) {
     return answer(Action::Bootstrap, "bootstrap", "this member won the race to create the cluster");
   }
-  if (at.view.initialize->empty() && !at.view.bootstrap_owner.empty() && !at.view.bootstrap_alive) {
-    return create_cluster(at);  // whoever claimed the right to create the cluster is gone
-  }
+  // A claim of ours whose confirmation was lost, or whoever claimed the right to create the cluster is gone.
+  const bool abandoned = !at.view.bootstrap_owner.empty() && !at.view.bootstrap_alive;
+  if (at.view.initialize->empty() && (at.is_me(at.view.bootstrap_owner) || abandoned)) return create_cluster(at);
   if (at.view.initialize->empty()) {
     return answer(Action::None, "wait_bootstrap", "another member creates the cluster");
   }

@@ -28,7 +28,9 @@ class Checker {
   void streams_from(const Machine& standby, const Machine& upstream);
   void guard_struck(const Machine& machine);
   void acknowledged(const Machine& machine);
-  void server_was_killed() { ++kills_; }
+  // From here on asynchronous replication may lose what one member alone holds: a server was killed, a key expired, or
+  // members cannot reach one another.
+  void data_is_at_risk() { at_risk_ = true; }
   void at_end();
 
   void broken(std::string promise);
@@ -50,7 +52,7 @@ class Checker {
   };
   std::vector<Row> acknowledged_;
   std::set<std::string> named_;  // leaders that an operator chose by name, whatever they lacked
-  std::uint64_t kills_ = 0;      // of a server that accepted writes, or keys that expired
+  bool at_risk_ = false;
 };
 
 }  // namespace pgvigil::sim

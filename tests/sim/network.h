@@ -18,6 +18,7 @@ class Network {
   [[nodiscard]] bool connected(std::size_t a, std::size_t b) const { return reaches(a, b) && reaches(b, a); }
   void cut(std::size_t from, std::size_t to) {
     ++cuts_[from * places_ + to];
+    if (from != etcd() && to != etcd()) parted_ = true;
     changed_[from * places_ + to] = world_.now();
   }
   void mend(std::size_t from, std::size_t to) {
@@ -36,6 +37,8 @@ class Network {
     const TimePoint last = std::max(changed_[a * places_ + b], changed_[b * places_ + a]);
     return connected(a, b) && world_.now() - last > length;
   }
+  // Whether two machines ever lost each other.
+  [[nodiscard]] bool parted() const { return parted_; }
   [[nodiscard]] Duration latency() { return world_.between(100us, 2ms); }
 
  private:
@@ -43,6 +46,7 @@ class Network {
   std::size_t places_;
   std::vector<int> cuts_;
   std::vector<TimePoint> changed_;
+  bool parted_ = false;
 };
 
 }  // namespace pgvigil::sim

@@ -128,8 +128,7 @@ void Machine::finish_fast_stop(std::int64_t pid) {
 
 void Machine::kill_server(const char* why) {
   if (!server) return;
-  const bool in_use = server->phase == Phase::Primary || (server->phase == Phase::Starting && !server->recovery);
-  if (in_use) cluster_.checker.server_was_killed();
+  cluster_.checker.data_is_at_risk();
   end_server(why);
 }
 
