@@ -95,13 +95,22 @@ Task<int> Agent::Impl::run() {
 
 Task<void> Agent::Impl::step() {
   co_await adopt_configuration();
+  const auto ended_before = operations_ended_;
   co_await observe();
   if (exit_code_) co_return;  // an operation has ended the agent meanwhile
+  if (operations_ended_ != ended_before) {
+    wake();  // what was seen is from before the operation's end: look again
+    co_return;
+  }
   peers_asked_ = false;
   LocalState state = local_state();
   if (ha::needs_peers(*view(), state, now())) {
     co_await ask_peers();
     state = local_state();
+    if (operations_ended_ != ended_before) {
+      wake();
+      co_return;
+    }
   }
   const ViewPtr seen = view();
   const TimePoint at = now();

@@ -19,6 +19,7 @@ void Agent::Impl::begin(Operation operation, Task<void> work) {
   publish_status();
   tasks_.spawn(std::move(work), [this] {
     operation_ = Operation::None;
+    ++operations_ended_;
     progress_.clear();
     operation_done_.notify();
     wake();

@@ -96,10 +96,8 @@ Task<void> Agent::Impl::observe() {
     }
   }
   // By itself, at any moment; a guard that watches a standby tells that an earlier agent was about to promote it.
-  const bool ends_recovery =
-      role_ == Role::Promoted || (guard_adopted_ && guarded_pid_ == instance_.postmaster_pid);
-  const bool may_write =
-      instance_.postmaster != PostmasterState::Stopped && (!instance_.in_recovery || ends_recovery);
+  const bool ends_recovery = role_ == Role::Promoted || (guard_adopted_ && guarded_pid_ == instance_.postmaster_pid);
+  const bool may_write = instance_.postmaster != PostmasterState::Stopped && (!instance_.in_recovery || ends_recovery);
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();
   // In maintenance mode nothing is stopped, not even by a lease that ends.
   if (guarded_pid_ != 0 && operation_ == Operation::None && settings().pause) disarm_guard();

@@ -155,6 +155,7 @@ struct Agent::Impl {
   Instance instance_;
   Role role_ = Role::Uninitialized;
   Operation operation_ = Operation::None;
+  std::uint64_t operations_ended_ = 0;
   std::string progress_;
   bool initialize_is_mine_ = false;
   bool crashed_ = false, start_failed_ = false, crash_recovered_ = false;

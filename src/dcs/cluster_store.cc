@@ -371,9 +371,9 @@ Task<TxnReply> ClusterStore::claim_initialize(TimePoint deadline) {
 }
 
 Task<TxnReply> ClusterStore::found(const SystemId& id, TimePoint deadline) {
-  return impl_->write_initialize({value_is(impl_->key(kInitializeKey), {}),
-                                  value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text())},
-                                 id, deadline);
+  return impl_->write_initialize(
+      {value_is(impl_->key(kInitializeKey), {}), value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text())},
+      id, deadline);
 }
 
 Task<TxnReply> ClusterStore::write_initialize(const SystemId& id, TimePoint deadline) {

@@ -45,8 +45,7 @@ std::string veto_of(const Situation& at, const PeerReport& peer) {
 // Empty: healthy. Else the reason why not.
 std::string unhealthy(const Situation& at, const HealthCheck& check) {
   const Lsn mine = at.instance.wal_end();
-  if (at.view.status.optime > mine &&
-      at.view.status.optime - mine > at.settings.maximum_lag_on_failover) {
+  if (at.view.status.optime > mine && at.view.status.optime - mine > at.settings.maximum_lag_on_failover) {
     return fmt::format("lags {} bytes behind the last leader, more than maximum_lag_on_failover",
                        static_cast<std::int64_t>(at.view.status.optime - mine));
   }
@@ -110,9 +109,9 @@ Decision race_by_health(const Situation& at, HealthCheck check) {
   }
   if (auto why = unhealthy(at, check); !why.empty()) return wait("not_healthiest", std::move(why));
   if (const auto* silent = still_silent(at)) {
-    return wait("silent_member", fmt::format("{} lives and has not said what it holds; this member lacks {} bytes",
-                                             silent->name.text(),
-                                             static_cast<std::int64_t>(at.view.status.optime - at.instance.wal_end())));
+    return wait("silent_member",
+                fmt::format("{} lives and has not said what it holds; this member lacks {} bytes", silent->name.text(),
+                            static_cast<std::int64_t>(at.view.status.optime - at.instance.wal_end())));
   }
   return take("healthiest", "no leader, and no reachable member has more WAL");
 }

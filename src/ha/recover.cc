@@ -107,9 +107,10 @@ Decision recover(const Situation& at) {
   }
   if (at.instance.half_rewound) {
     return answer(Action::None, "half_rewound",
-                  at.locked() ? "a pg_rewind of the data directory was interrupted and pg_rewind is not possible here; "
-                                "reinitialize this member"
-                              : "a pg_rewind of the data directory was interrupted: waiting for a leader to rewind from");
+                  at.locked()
+                      ? "a pg_rewind of the data directory was interrupted and pg_rewind is not possible here; "
+                        "reinitialize this member"
+                      : "a pg_rewind of the data directory was interrupted: waiting for a leader to rewind from");
   }
   const auto upstream = upstream_of(at.view, at.self);
   std::string reason = "starting as a standby";

@@ -12,8 +12,17 @@ namespace {
 constexpr Duration kAskable = std::chrono::seconds(4);
 // A request to etcd may be applied this much later than it was sent.
 constexpr Duration kLateRequest = std::chrono::seconds(16);
+// How long an operator's order may explain a promotion.
+constexpr Duration kOrderCounts = std::chrono::seconds(60);
 
 }  // namespace
+
+TimePoint Checker::world_now() const { return cluster_.world.now(); }
+
+bool Checker::is_ordered(const std::string& name) const {
+  const auto found = ordered_.find(name);
+  return found != ordered_.end() && world_now() - found->second < kOrderCounts;
+}
 
 void Checker::broken(std::string promise) {
   if (broken_) return;
@@ -65,7 +74,7 @@ void Checker::becomes_primary(const Machine& machine, bool promoted) {
   ++promotions;
   if (machine.tags.nofailover) broken(fmt::format("{} has the tag nofailover and is promoted", name));
   const auto* status = cluster_.etcd.find(Cluster::key("status"));
-  if (status == nullptr || named_.count(name) > 0) return;
+  if (status == nullptr || is_ordered(name)) return;
   const Lsn optime = dcs::parse_status(status->value).optime;
   const auto allowed = cluster_.settings().maximum_lag_on_failover;
   if (optime > wal.end() && optime - wal.end() > allowed) {
@@ -111,13 +120,7 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
 // A race that nobody decided by name is won by whoever has the most WAL, of those that could be asked for a while.
 void Checker::note_election(const std::string& winner) {
   const auto* request = cluster_.etcd.find(Cluster::key("failover"));
-  const bool by_name = request != nullptr && request->value.find('"' + winner + '"') != std::string::npos &&
-                       request->value.find("\"leader\"") == std::string::npos;
-  if (by_name) {
-    named_.insert(winner);
-    return;
-  }
-  named_.erase(winner);
+  if (is_ordered(winner)) return;
   const Machine* chosen = cluster_.find(winner);
   if (chosen == nullptr || !chosen->server || !chosen->server->recovery || request != nullptr) return;
   for (const auto& other : cluster_.machines) {

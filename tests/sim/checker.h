@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +30,8 @@ class Checker {
   void acknowledged(const Machine& machine);
   // From here on asynchronous replication may lose what one member alone holds: a server was killed, a key expired, or
   // members cannot reach one another.
+  // An operator orders the promotion of this very member, whatever it lacks.
+  void ordered_by_name(const std::string& name) { ordered_[name] = world_now(); }
   void data_is_at_risk() { at_risk_ = true; }
   void at_end();
 
@@ -40,6 +42,8 @@ class Checker {
   std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, handovers = 0, guard_kills = 0;
 
  private:
+  [[nodiscard]] TimePoint world_now() const;
+  [[nodiscard]] bool is_ordered(const std::string& name) const;
   void note_election(const std::string& winner);
 
   Cluster& cluster_;
@@ -51,7 +55,7 @@ class Checker {
     TimePoint when;
   };
   std::vector<Row> acknowledged_;
-  std::set<std::string> named_;  // leaders that an operator chose by name, whatever they lacked
+  std::map<std::string, TimePoint> ordered_;
   bool at_risk_ = false;
 };
 

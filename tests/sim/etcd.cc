@@ -58,8 +58,9 @@ void SimEtcd::erase(const std::string& key, Revision revision, bool expired) {
 
 dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
   const auto all = [this](const std::vector<dcs::Compare>& compares) {
-    return !rules_.compares ||
-           std::all_of(compares.begin(), compares.end(), [this](const auto& c) { return holds(c); });
+    if (!rules_.compares || compares.empty()) return true;
+    if (!rules_.all_compares) return holds(compares.front());
+    return std::all_of(compares.begin(), compares.end(), [this](const auto& c) { return holds(c); });
   };
   dcs::TxnReply reply;
   reply.outcome = dcs::WriteOutcome::Refused;

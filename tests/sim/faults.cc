@@ -262,6 +262,9 @@ void Faults::fail_over() {
   const auto* leader = cluster_.etcd.find(Cluster::key("leader"));
   const Machine& candidate = any();
   if (candidate.tags.nofailover || (leader != nullptr && leader->value == candidate.name.text())) return;
+  // An order to promote this very member, whatever it lacks.
+  cluster_.checker.data_is_at_risk();
+  cluster_.checker.ordered_by_name(candidate.name.text());
   cluster_.request_failover({}, candidate.name.text());
 }
 

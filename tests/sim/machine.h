@@ -120,8 +120,8 @@ class Machine {
   Tags tags;
   bool stopped_cleanly = false;  // as a primary, and not started since
   unsigned failed_rewinds = 0;   // in a row
-  TimePoint awake_since;        // true time: since when the agent runs without a pause
-  TimePoint at_ease_since;      // true time: since when its server, its WAL and its network have not changed
+  TimePoint awake_since;         // true time: since when the agent runs without a pause
+  TimePoint at_ease_since;       // true time: since when its server, its WAL and its network have not changed
 
  private:
   void become_ready(std::int64_t pid);

@@ -74,13 +74,8 @@ std::vector<Mutation> make_mutations() {
                  with([](Rules& rules) { rules.timelines_reserved = false; })});
   all.push_back({"watch_forgets", "a watch resumes where the last one ended",
                  with([](Rules& rules) { rules.watch_resumes = false; })});
-  all.push_back({"keep_second_primary", "a primary without the leader key ends",
-                 with_actions([](const ClusterView&, const LocalState&, Decision& decision) {
-                   if (decision.rule == "not_the_leader" || decision.rule == "second_primary" ||
-                       decision.rule == "old_timeline" || decision.rule == "lost_lock_busy") {
-                     decision.action = Action::None;
-                   }
-                 })});
+  all.push_back({"compare_in_part", "a race is won only by a member that knows what the last leader left behind",
+                 with([](Rules& rules) { rules.all_compares = false; })});
   all.push_back({"never_release", "a leader that cannot start its server gives the lead up",
                  with_actions([](const ClusterView&, const LocalState&, Decision& decision) {
                    if (decision.action == Action::ReleaseLeader || decision.action == Action::DemoteRelease) {

@@ -10,6 +10,7 @@ namespace pgvigil::sim {
 struct Rules {
   std::function<Decision(const ClusterView&, const LocalState&, TimePoint)> decide = ha::decide;
   bool compares = true;                // etcd looks at the compares of a transaction
+  bool all_compares = true;            // ... and at all of them, not only at the first
   Duration guard_late{0};              // the guard strikes this much after its deadline
   bool guard_strikes = true;           // the guard kills at all
   bool guard_before_exec = true;       // a primary is started only under an armed guard

@@ -109,7 +109,8 @@ class Schedule {
     for (const auto& machine : cluster_.machines) {
       if (machine.get() == primary || waits_for_operator(*machine, *primary)) continue;
       const auto& server = machine->server;
-      if (!server || !server->streaming || server->replaying || server->upstream != primary->place) return false;
+      if (!server || !server->streaming || server->replaying || server->upstream_pid != primary->server->pid)
+        return false;
       if (machine->disk.wal.timeline != primary->disk.wal.timeline) return false;
     }
     return true;
