@@ -90,8 +90,8 @@ class ClusterStore {
   Task<TxnReply> found(const SystemId& id, TimePoint deadline);
   // An existing data directory brings the cluster into etcd: put under compare of the seen revision.
   Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);
-  Task<TxnReply> delete_initialize(TimePoint deadline);                     // only if still our claim
-  Task<TxnReply> write_member(std::string json, TimePoint deadline);        // put with my lease
+  Task<TxnReply> delete_initialize(TimePoint deadline);               // only if still our claim
+  Task<TxnReply> write_member(std::string json, TimePoint deadline);  // put with my lease
   // The leader's own keys: refused when the leader key is not ours under our lease. One that was frozen through its
   // successor's election must not tell the next race of its own position.
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);

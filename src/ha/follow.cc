@@ -11,7 +11,10 @@ bool streams_the_leaders_timeline(const Situation& at, const Member& leader) {
 }
 
 Answer repair(const Situation& at) {
-  if (!at.running() || at.paused()) return std::nullopt;
+  // A standby that never becomes consistent stays in its start: its point of consistency may lie outside of the
+  // leader's history, when the leader it was rewound from did not live on.
+  const bool waits = at.instance.postmaster == PostmasterState::Starting && at.instance.standby_configured;
+  if (!(at.running() || waits) || at.paused()) return std::nullopt;
   if (at.self.retry_at && at.now < *at.self.retry_at) return std::nullopt;
   const auto* leader = at.view.leader_member();
   if (leader == nullptr) return std::nullopt;

@@ -68,7 +68,7 @@ struct ClusterView {
   std::optional<FailoverRequest> failover;
   SyncKey sync;
   std::vector<HistoryEntry> history;
-  std::optional<std::string> history_text;      // as stored; absent: no key
+  std::optional<std::string> history_text;  // as stored; absent: no key
   Revision history_revision;
   std::map<std::string, std::string> failsafe;  // member -> api_url
   bool failsafe_present = false;

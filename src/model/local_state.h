@@ -77,10 +77,10 @@ struct LocalState {
   // --- leader race and step-down ---
   std::optional<TimePoint> no_race_until;  // pre_promote failed, or the server failed as leader
   bool watchdog_required = false, watchdog_failed = false;
-  bool peers_asked = false;       // `peers` is the answer to this very situation
-  std::vector<PeerAnswer> peers;  // every other known member
+  bool peers_asked = false;                  // `peers` is the answer to this very situation
+  std::vector<PeerAnswer> peers;             // every other known member
   std::optional<TimePoint> no_leader_since;  // as this agent saw it
-  MemberName former_leader;       // who led last, as far as we have seen
+  MemberName former_leader;                  // who led last, as far as we have seen
 };
 
 }  // namespace pgvigil

@@ -67,6 +67,15 @@ RewindVerdict compare_histories(const LocalEnd& local, const LeaderHistory& lead
   return local.record_end == at ? verdict(Kind::NotNeeded, text) : verdict(Kind::Needed, text, WalBytes{0});
 }
 
+RewindVerdict compare_while_starting(const ControlData& control, const LeaderHistory& leader) {
+  using Kind = RewindVerdict::Kind;
+  const auto end = control.state == ControlState::InArchiveRecovery ? local_end(control) : std::nullopt;
+  if (!end) return verdict(Kind::Unknown, "the server is starting and does not tell its timeline");
+  auto compared = compare_histories(*end, leader);
+  if (compared.kind == Kind::NotNeeded) compared.kind = Kind::Unknown;
+  return compared;
+}
+
 bool LocalPostgres::can_rewind() {
   const auto& config = effective_->postgresql;
   if (!config.use_pg_rewind) return false;
@@ -121,6 +130,7 @@ Task<RewindVerdict> LocalPostgres::rewind_needed(LeaderHistory leader, TimePoint
     Instance known;
     known.control = file->data;
     const Instance running = co_await monitor_.read(session_, std::move(known), deadline);
+    if (running.postmaster == PostmasterState::Starting) co_return compare_while_starting(file->data, leader);
     if (running.postmaster != PostmasterState::Running || !running.in_recovery || !running.timeline.known()) {
       co_return verdict(Kind::Unknown, "the running server does not tell its timeline");
     }

@@ -19,4 +19,8 @@ std::optional<LocalEnd> local_end(const ControlData& control);
 
 RewindVerdict compare_histories(const LocalEnd& local, const LeaderHistory& leader);
 
+// Of a standby that is still starting, by its control file: Needed when the point from which on it is consistent lies
+// outside of the leader's history; else Unknown, since it may replay more than that.
+RewindVerdict compare_while_starting(const ControlData& control, const LeaderHistory& leader);
+
 }  // namespace pgvigil::postgres

@@ -168,9 +168,9 @@ Task<Result<void>> LocalPostgres::promote(Timeline taken, TimePoint) {
   co_return Result<void>();
 }
 
-// PostgreSQL begins the first timeline that it finds no history file of, above its own. A file that holds only a comment
-// occupies a number without being taken for a timeline to follow (its parents do not include ours), and walreceivers
-// of other servers, which ask for the file of every number in between, get it.
+// PostgreSQL begins the first timeline that it finds no history file of, above its own. A file that holds only a
+// comment occupies a number without being taken for a timeline to follow (its parents do not include ours), and
+// walreceivers of other servers, which ask for the file of every number in between, get it.
 Result<void> LocalPostgres::occupy_timelines(Timeline taken) {
   const auto file = control();
   if (!file) return {};
@@ -179,7 +179,8 @@ Result<void> LocalPostgres::occupy_timelines(Timeline taken) {
     const std::string name = fmt::format("pg_wal/{:08X}.history", number);
     if (has_file(name)) continue;
     log_.info("timeline {} may have been begun elsewhere: leaving its number out", number);
-    PGV_TRY_VOID(replace_file(data_dir_ + "/" + name, "# begun by another server, whose end of it is not known here\n", 0600));
+    PGV_TRY_VOID(
+        replace_file(data_dir_ + "/" + name, "# begun by another server, whose end of it is not known here\n", 0600));
   }
   return {};
 }

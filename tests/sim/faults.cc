@@ -70,6 +70,7 @@ void Faults::stop() {
     } else if (machine->agent() == nullptr) {
       machine->start_agent();
     } else if (machine->agent()->process->frozen()) {
+      machine->awake_since = world_.now();
       machine->agent()->process->thaw();
     }
   }
@@ -94,6 +95,13 @@ Duration Faults::length() {
   return world_.between(100ms, ttl * 2);
 }
 
+// Two members away at once may leave one to lead that lacks something.
+void Faults::note_absence(const Machine& gone) {
+  for (const auto& other : cluster_.machines) {
+    if (other.get() != &gone && !other->agent_awake()) cluster_.checker.data_is_at_risk();
+  }
+}
+
 // --- processes ---
 
 void Faults::kill_postgres() {
@@ -104,6 +112,7 @@ void Faults::kill_postgres() {
 void Faults::kill_agent() {
   Machine& machine = any_or_leader();
   if (!machine.agent_runs()) return;
+  note_absence(machine);
   world_.note("{}: the agent is killed", machine.name.text());
   machine.kill_agent();
   later(length(), [&machine] { machine.start_agent(); });
@@ -112,6 +121,7 @@ void Faults::kill_agent() {
 void Faults::stop_agent() {
   Machine& machine = any_or_leader();
   if (!machine.agent_awake()) return;
+  note_absence(machine);
   world_.note("{}: the agent is told to stop", machine.name.text());
   machine.stop_agent();
 }
@@ -119,6 +129,7 @@ void Faults::stop_agent() {
 void Faults::freeze_agent() {
   Machine& machine = any_or_leader();
   if (!machine.agent_awake()) return;
+  note_absence(machine);
   world_.note("{}: the agent freezes", machine.name.text());
   const auto process = machine.agent()->process;
   process->freeze();

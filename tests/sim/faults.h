@@ -24,6 +24,7 @@ class Faults {
   void later(Duration wait, std::function<void()> mend);
   Machine& any();
   Machine& any_or_leader();
+  void note_absence(const Machine& gone);
   Duration length();  // of a fault, in proportion to ttl
 
   void kill_postgres();

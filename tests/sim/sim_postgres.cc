@@ -346,6 +346,9 @@ Task<RewindVerdict> SimPostgres::rewind_needed(postgres::LeaderHistory leader, T
   if (!disk.present || leader.system_id != disk.system_id) co_return unknown;
   postgres::LocalEnd local;
   if (machine_.server) {
+    if (machine_.server->phase == Phase::Starting || machine_.server->replaying) {
+      co_return postgres::compare_while_starting(*control_data(), leader);
+    }
     if (!machine_.answers() || !machine_.server->recovery) co_return unknown;
     local = {disk.wal.timeline, disk.wal.end(), false, {}};
   } else {

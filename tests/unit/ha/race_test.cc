@@ -70,13 +70,37 @@ TEST(Race, ADivergedPeerWithAHigherPositionDoesNotBlock) {
   EXPECT_EQ(World().peer(kB, Lsn(500), Timeline(3)).action(), Action::None);
 }
 
-TEST(Race, TheNamedCandidateNeedsNoCheckAndTheOthersLeaveItTheKey) {
+TEST(Race, TheOthersLeaveTheKeyToTheNamedCandidate) {
   World world;
   world.view.failover = FailoverRequest{kB, kA, std::nullopt, "", Revision(9)};
   world.self.former_leader = kB;
+  world.asked().view.status.optime = world.self.instance.wal_end();
   EXPECT_EQ(world.rule(), "manual_candidate");
   world.view.failover->candidate = kC;
-  EXPECT_EQ(world.peer(kC, Lsn(900)).rule(), "leave_to_candidate");
+  EXPECT_EQ(world.peer(kC, Lsn(1000)).rule(), "leave_to_candidate");
+}
+
+TEST(Race, ASwitchoversCandidateThatLacksSomethingIsNoCandidate) {
+  World world;
+  world.view.failover = FailoverRequest{kB, kA, std::nullopt, "", Revision(9)};
+  world.self.former_leader = kB;
+  world.asked().view.status.optime = Lsn(world.self.instance.wal_end().value() + 1);
+  EXPECT_NE(world.rule(), "manual_candidate");
+  world.view.failover->leader = MemberName();  // a failover by name is an order
+  EXPECT_EQ(world.rule(), "manual_candidate");
+}
+
+TEST(Race, AMemberThatLacksSomethingWaitsForOneThatLivesAndIsSilent) {
+  World world;
+  world.asked().view.status.optime = Lsn(world.self.instance.wal_end().value() + 1);
+  Member silent;
+  silent.name = kC;
+  silent.api_url = "http://c:8008/patroni";
+  world.view.members.push_back(silent);
+  world.self.no_leader_since = kNow;
+  EXPECT_EQ(world.rule(), "silent_member");
+  world.self.no_leader_since = kNow - world.view.settings.ttl / 2;
+  EXPECT_EQ(world.rule(), "healthiest");
 }
 
 TEST(Race, ARequestThatNamesAnotherLeaderIsOvertaken) {
