@@ -48,7 +48,10 @@ Task<void> Agent::Impl::promote() {
   while (!stopping_) {
     co_await look();
     if (instance_.running_as_primary()) break;
-    if (instance_.postmaster == PostmasterState::Stopped) co_return;
+    if (instance_.postmaster == PostmasterState::Stopped) {
+      set_role(Role::Demoted);  // the order has gone with the server
+      co_return;
+    }
     co_await sleep_for(p.clock, kLook);
   }
   if (!instance_.running_as_primary()) co_return;
