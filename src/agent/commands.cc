@@ -140,6 +140,9 @@ Task<bool> Agent::can_take_over(MemberName member) {
   std::string url = known->api_url;
   auto report = co_await impl_->p.peers.ask(std::move(name), std::move(url), deadline);
   if (!report) co_return false;
+  // Without a leader nobody can be compared with: it is the operator's order, and the way out when all members hold
+  // something that the cluster has left behind.
+  if (!seen->leader) co_return !report->tags.nofailover && !report->watchdog_failed;
   LocalState self = impl_->local_state();
   // Who streams from here may have changed since the last step.
   if (impl_->operation_ == Operation::None) self.instance = co_await impl_->p.postgres.observe(deadline);

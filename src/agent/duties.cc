@@ -54,7 +54,6 @@ Task<void> Agent::Impl::lead() {
   co_await write_history();
   if (stop_is_due()) co_return;
   const bool due = now() >= duties_at_;
-  note_member_slots();
   if (due) {
     duties_at_ = now() + settings().loop_wait;
     co_await write_status();
@@ -151,17 +150,14 @@ Task<void> Agent::Impl::write_history() {
   if (reply.outcome == dcs::WriteOutcome::Applied) history_checked_ = timeline;
 }
 
-// Slots of members that have left are kept for member_slots_ttl, so that a short absence costs no new copy.
+// Slots of members that have left are kept for member_slots_ttl, so that a short absence costs no new copy. Replicas
+// keep count too: when one of them takes over, the old leader's member key has already expired with its lease.
 void Agent::Impl::note_member_slots() {
   const ViewPtr seen = view();
   const TimePoint at = now();
   for (const auto& name : seen->status.retain_slots) member_slots_.try_emplace(name, at);
   for (const auto& member : seen->members) {
     if (member.name != p.node.name()) member_slots_[slot_name_of(member.name)] = at;
-  }
-  // The old leader's member key has just expired together with its lead: its slot has to outlive that.
-  for (const auto& member : last_members_) {
-    if (member.name != p.node.name()) member_slots_.try_emplace(slot_name_of(member.name), at);
   }
   const Duration ttl = seen->settings.member_slots_ttl;
   std::erase_if(member_slots_, [at, ttl](const auto& entry) { return at - entry.second > ttl; });

@@ -101,7 +101,7 @@ Task<void> Agent::Impl::acquire_leader() {
 Task<void> Agent::Impl::reattach_leader() {
   const TimePoint deadline = dcs_deadline();
   auto lease = co_await p.store.ensure_lease(deadline);
-  if (!lease) co_return;
+  if (!lease || !guard_within(ha::deadline_of(lease->proven_until(), lease->ttl))) co_return;
   auto reply = co_await p.store.reattach_leader(deadline);
   if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;  // the compare found the key as we knew it
   if (reply.outcome != dcs::WriteOutcome::Applied || !attached()) (void)co_await p.store.refresh(deadline);

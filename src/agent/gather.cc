@@ -85,6 +85,7 @@ Task<void> Agent::Impl::observe() {
   } else if (!no_leader_since_) {
     no_leader_since_ = at;
   }
+  note_member_slots();
   if (seen->leader) {
     former_leader_ = seen->leader->name;
     last_members_ = seen->members;

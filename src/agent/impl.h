@@ -49,6 +49,8 @@ struct Agent::Impl {
   [[nodiscard]] bool lead_is_fresh() const;
   // The guard watches `pid` until the lease's deadline; false (and one log line) when that cannot be had.
   bool arm_guard(std::int64_t pid);
+  // The guard strikes no later than `until`: before the key moves to a lease that may end sooner than the old one.
+  bool guard_within(TimePoint until);
   void disarm_guard();
   // The guard has not answered, and not for long: no reason yet to give anything up.
   [[nodiscard]] bool guard_hiccup() const;

@@ -106,14 +106,21 @@ bool Agent::Impl::arm_guard(std::int64_t pid) {
   }
   if (guard_trouble_) log.info("the guard answers again");
   guard_trouble_ = false;
+  if (guarded_pid_ != pid) guard_adopted_ = false;
   guarded_pid_ = pid;
   armed_until_ = *until;
-  guard_adopted_ = false;
   held_until_ = until;
   return true;
 }
 
 bool Agent::Impl::guard_hiccup() const { return guard_trouble_ && now() - guard_trouble_since_ < settings().ttl; }
+
+bool Agent::Impl::guard_within(TimePoint until) {
+  if (guarded_pid_ == 0 || armed_until_ <= until || settings().pause) return true;
+  const auto armed = p.guard.arm(until, guarded_pid_);
+  if (armed) armed_until_ = until;
+  return armed.has_value();
+}
 
 void Agent::Impl::disarm_guard() {
   if (guarded_pid_ == 0) return;
