@@ -65,7 +65,7 @@ Task<void> Agent::Impl::bootstrap() {
   // Not a server that runs on while somebody else creates the cluster.
   p.postgres.kill_now();
   const TimePoint deadline = dcs_deadline();
-  auto freed = co_await p.store.delete_initialize(deadline);
+  auto freed = co_await p.store.delete_initialize(claim_, deadline);
   bool unused = freed.outcome == dcs::WriteOutcome::Applied;
   if (freed.outcome == dcs::WriteOutcome::Refused && co_await p.store.refresh(deadline)) {
     unused = view()->initialize && !view()->initialize->empty() && *view()->initialize != instance_.system_id.text();
@@ -91,7 +91,7 @@ Task<bool> Agent::Impl::found_cluster() {
   }
   auto config = co_await p.store.write_config(p.node.bootstrap_config(), Revision(), deadline);
   if (config.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
-  auto initialized = co_await p.store.found(instance_.system_id, deadline);
+  auto initialized = co_await p.store.found(instance_.system_id, claim_, deadline);
   if (initialized.outcome != dcs::WriteOutcome::Applied) {
     (void)co_await p.store.refresh(deadline);
     if (view()->initialize != instance_.system_id.text()) {

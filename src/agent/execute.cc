@@ -149,13 +149,13 @@ Task<void> Agent::Impl::claim_initialize() {
   const TimePoint deadline = dcs_deadline();
   auto lease = co_await p.store.ensure_lease(deadline);
   if (!lease) co_return;
-  auto reply = co_await p.store.claim_initialize(deadline);
+  (void)co_await p.store.claim_initialize(deadline);
   (void)co_await p.store.refresh(deadline);
   const ViewPtr seen = view();
   const bool empty = seen->initialize && seen->initialize->empty();
-  // After a reply that was lost, etcd itself says whose claim it is.
-  initialize_is_mine_ =
-      empty && (reply.outcome == dcs::WriteOutcome::Applied || seen->bootstrap_owner == p.node.name());
+  // Also after a reply that was lost: etcd itself says whose claim it is.
+  initialize_is_mine_ = empty && seen->bootstrap_owner == p.node.name();
+  claim_ = seen->bootstrap_claim;
   wake();
 }
 

@@ -160,6 +160,7 @@ struct Agent::Impl {
   std::uint64_t operations_ended_ = 0;
   std::string progress_;
   bool initialize_is_mine_ = false;
+  Revision claim_;  // of ours on the cluster that is to be created
   bool crashed_ = false, start_failed_ = false, crash_recovered_ = false;
   std::optional<TimePoint> starting_since_, stopped_since_, retry_at_, no_race_until_;
   Duration backoff_{0};

@@ -370,10 +370,9 @@ Task<TxnReply> ClusterStore::claim_initialize(TimePoint deadline) {
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
-Task<TxnReply> ClusterStore::found(const SystemId& id, TimePoint deadline) {
+Task<TxnReply> ClusterStore::found(const SystemId& id, Revision claim, TimePoint deadline) {
   return impl_->write_initialize(
-      {value_is(impl_->key(kInitializeKey), {}), value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text())},
-      id, deadline);
+      {value_is(impl_->key(kInitializeKey), {}), unchanged_since(impl_->key(kBootstrapOwnerKey), claim)}, id, deadline);
 }
 
 Task<TxnReply> ClusterStore::write_initialize(const SystemId& id, TimePoint deadline) {
@@ -382,10 +381,10 @@ Task<TxnReply> ClusterStore::write_initialize(const SystemId& id, TimePoint dead
   return impl_->write_initialize({unchanged_since(impl_->key(kInitializeKey), seen)}, id, deadline);
 }
 
-Task<TxnReply> ClusterStore::delete_initialize(TimePoint deadline) {
+Task<TxnReply> ClusterStore::delete_initialize(Revision claim, TimePoint deadline) {
   Txn txn;
   txn.compares.push_back(value_is(impl_->key(kInitializeKey), {}));
-  txn.compares.push_back(value_is(impl_->key(kBootstrapOwnerKey), impl_->options.self.text()));
+  txn.compares.push_back(unchanged_since(impl_->key(kBootstrapOwnerKey), claim));
   txn.success.emplace_back(Delete{impl_->key(kInitializeKey), {}});
   txn.success.emplace_back(Delete{impl_->key(kBootstrapKey), {}});
   txn.success.emplace_back(Delete{impl_->key(kBootstrapOwnerKey), {}});

@@ -86,12 +86,12 @@ class ClusterStore {
   // tells whose claim it is, and pgvigil/bootstrap under the lease, which tells whether the claimant still lives. The
   // claim of one who does not is taken over, and our own of an earlier time is renewed.
   Task<TxnReply> claim_initialize(TimePoint deadline);
-  // The creation has succeeded: only if `initialize` is still our claim.
-  Task<TxnReply> found(const SystemId& id, TimePoint deadline);
+  // The creation has succeeded: only if `claim` still stands. An earlier attempt's write that comes late does nothing.
+  Task<TxnReply> found(const SystemId& id, Revision claim, TimePoint deadline);
   // An existing data directory brings the cluster into etcd: put under compare of the seen revision.
   Task<TxnReply> write_initialize(const SystemId& id, TimePoint deadline);
-  Task<TxnReply> delete_initialize(TimePoint deadline);               // only if still our claim
-  Task<TxnReply> write_member(std::string json, TimePoint deadline);  // put with my lease
+  Task<TxnReply> delete_initialize(Revision claim, TimePoint deadline);  // only if still our claim
+  Task<TxnReply> write_member(std::string json, TimePoint deadline);     // put with my lease
   // The leader's own keys: refused when the leader key is not ours under our lease. One that was frozen through its
   // successor's election must not tell the next race of its own position.
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);

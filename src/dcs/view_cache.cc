@@ -118,6 +118,7 @@ void ViewCache::apply(const std::string& name, const KeyValue* kv) {
     v.bootstrap_alive = kv != nullptr;
   } else if (name == kBootstrapOwnerKey) {
     v.bootstrap_owner = MemberName(value);
+    v.bootstrap_claim = revision;
   } else if (name.starts_with(kMembersFolder)) {
     apply_member(name.substr(kMembersFolder.size()), kv);
   }

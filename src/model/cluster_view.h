@@ -58,6 +58,7 @@ struct ClusterView {
   Revision initialize_revision;
   // While `initialize` is empty: who claimed it (empty: a member that is no pgvigil agent), and whether he still lives.
   MemberName bootstrap_owner;
+  Revision bootstrap_claim;  // of that claim: the same member may claim more than once
   bool bootstrap_alive = false;
   std::optional<LeaderKey> leader;
   std::vector<Member> members;        // sorted by name
