@@ -146,9 +146,11 @@ Task<void> Agent::Impl::shut_down() {
     co_return;
   }
   co_await observe();
-  // A server that does not answer right now, or whose promotion has not ended, may hold commits that nobody else has.
+  // A server that does not answer right now, or whose start or promotion has not ended, may hold commits that nobody
+  // else has.
   const bool may_be_primary = instance_.postmaster != PostmasterState::Stopped &&
-                              (instance_.running_as_primary() || role_ == Role::Leader || role_ == Role::Promoted);
+                              (!instance_.standby_configured || instance_.running_as_primary() ||
+                               role_ == Role::Leader || role_ == Role::Promoted);
   if (attached() && may_be_primary) {
     co_await stop_as_leader();
   } else if (instance_.postmaster != PostmasterState::Stopped) {

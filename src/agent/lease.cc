@@ -64,10 +64,11 @@ bool Agent::Impl::attached() const {
   return !lead_doubtful_ && seen->led_by(p.node.name()) && proof && proof->lease == seen->leader->lease;
 }
 
-// A guard that could not be told of a renewal still strikes at the deadline that it knows.
+// The guard strikes at the deadline that it knows: one that could not be told of a renewal, or that was shortened
+// before the key moves to another lease.
 std::optional<TimePoint> Agent::Impl::leader_until() const {
   const auto until = lease_until();
-  return until && guard_trouble_ && guarded_pid_ != 0 ? std::min(*until, armed_until_) : until;
+  return until && guarded_pid_ != 0 ? std::min(*until, armed_until_) : until;
 }
 
 std::optional<TimePoint> Agent::Impl::lease_until() const {
