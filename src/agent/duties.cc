@@ -45,8 +45,7 @@ Task<void> Agent::Impl::lead() {
     // Also when the agent that promoted it did not live to see the checkpoint.
     const auto& control = instance_.control;
     if (control && control->timeline.known() && control->timeline < instance_.timeline && !checkpoint_pending_) {
-      checkpoint_pending_ = true;
-      tasks_.spawn(checkpoint_after_promotion());
+      begin_checkpoint();
     }
   }
   co_await write_missing_config();

@@ -96,6 +96,7 @@ struct Agent::Impl {
   Task<void> promote();
   Task<bool> prepare_sync_key();
   Task<std::optional<Timeline>> reserve_timeline();
+  void begin_checkpoint();
   Task<void> checkpoint_after_promotion();
   Task<void> handover(MemberName target, std::string reason);
   struct Confirmation;

@@ -61,6 +61,10 @@ Task<void> Agent::Impl::promote() {
   duties_at_ = TimePoint();
   set_role(Role::Leader);
   log.info("promoted: leading on timeline {}", instance_.timeline.value());
+  begin_checkpoint();
+}
+
+void Agent::Impl::begin_checkpoint() {
   checkpoint_pending_ = true;
   tasks_.spawn(checkpoint_after_promotion());
 }

@@ -42,10 +42,15 @@ std::string veto_of(const Situation& at, const PeerReport& peer) {
   return {};
 }
 
+// Whether whoever holds WAL up to `end` lacks more of the last leader's than a failover may lose.
+bool lags_too_far(const Situation& at, Lsn end) {
+  return at.view.status.optime > end && at.view.status.optime - end > at.settings.maximum_lag_on_failover;
+}
+
 // Empty: healthy. Else the reason why not.
 std::string unhealthy(const Situation& at, const HealthCheck& check) {
   const Lsn mine = at.instance.wal_end();
-  if (at.view.status.optime > mine && at.view.status.optime - mine > at.settings.maximum_lag_on_failover) {
+  if (lags_too_far(at, mine)) {
     return fmt::format("lags {} bytes behind the last leader, more than maximum_lag_on_failover",
                        static_cast<std::int64_t>(at.view.status.optime - mine));
   }
@@ -123,8 +128,7 @@ bool can_take_the_lead(const Situation& at, const MemberName& name) {
 
 // Whether the rules will let `peer` take the lead that this member has just given up.
 bool will_take_the_lead(const Situation& at, const PeerReport& peer) {
-  const auto lag = at.view.status.optime - peer.wal_end;
-  if (at.view.status.optime > peer.wal_end && lag > at.settings.maximum_lag_on_failover) return false;
+  if (lags_too_far(at, peer.wal_end)) return false;
   if (at.settings.check_timeline && peer.timeline < at.view.timeline()) return false;
   return at.standby_cluster() || ancestry(at.view, peer.timeline, peer.wal_end) != Ancestry::Diverged;
 }

@@ -5,18 +5,15 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-LINES_OF_A_LOG = 60
+from harness import ends_of_logs  # noqa: E402  (found by the path above)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failed test shows the end of every log of its cluster: the cluster is gone when somebody looks."""
+    """A failed test shows the end of every log of its cluster; one that failed to start shows them by itself."""
     outcome = yield
     report = outcome.get_result()
     cluster = item.funcargs.get("cluster") if hasattr(item, "funcargs") else None
-    directory = getattr(cluster, "dir", None) or getattr(cluster, "directory", None)
-    if not report.failed or directory is None:
-        return
-    for log in sorted(pathlib.Path(directory).rglob("*.log")):
-        lines = log.read_text(errors="replace").splitlines()[-LINES_OF_A_LOG:]
-        report.sections.append((str(log), "\n".join(lines)))
+    directory = getattr(cluster, "directory", None)
+    if report.failed and directory is not None:
+        report.sections.extend(ends_of_logs(directory))

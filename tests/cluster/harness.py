@@ -245,6 +245,12 @@ def _processes():
                 continue
 
 
+def ends_of_logs(directory, lines=60):
+    """The cluster is gone when somebody looks at a failed test."""
+    for log in sorted(pathlib.Path(directory).rglob("*.log")):
+        yield str(log), "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
 class Cluster:
     def __init__(self, names=("a", "b"), settings=None, parameters=None, etcd_members=1, kinds=None, tags=None, scope="demo"):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pgvigil-test-"))
@@ -271,10 +277,8 @@ class Cluster:
 
     def __exit__(self, kind, value, trace):
         if kind is not None:
-            for node in self.nodes.values():
-                if (node.directory / "agent.log").exists():
-                    print(f"--- log of {node.name}, last lines ---")
-                    print("\n".join(node.log().splitlines()[-60:]))
+            for log, text in ends_of_logs(self.directory):
+                print(f"--- {log}, last lines ---\n{text}")
         self.cleanup()
 
     def cleanup(self):

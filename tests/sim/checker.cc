@@ -17,11 +17,11 @@ constexpr Duration kOrderCounts = std::chrono::seconds(60);
 
 }  // namespace
 
-TimePoint Checker::world_now() const { return cluster_.world.now(); }
+TimePoint Checker::now() const { return cluster_.world.now(); }
 
 bool Checker::is_ordered(const std::string& name) const {
   const auto found = ordered_.find(name);
-  return found != ordered_.end() && world_now() - found->second < kOrderCounts;
+  return found != ordered_.end() && now() - found->second < kOrderCounts;
 }
 
 void Checker::broken(std::string promise) {
@@ -105,7 +105,6 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
     data_is_at_risk();
     return;
   }
-  ++handovers;
   if (!owner->stopped_cleanly) return;
   const auto all = owner->disk.wal.records.size();
   const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
@@ -119,18 +118,16 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
 
 // A race that nobody decided by name is won by whoever has the most WAL, of those that could be asked for a while.
 void Checker::note_election(const std::string& winner) {
-  const auto* request = cluster_.etcd.find(Cluster::key("failover"));
-  if (is_ordered(winner)) return;
+  if (is_ordered(winner) || cluster_.etcd.find(Cluster::key("failover")) != nullptr) return;
   const Machine* chosen = cluster_.find(winner);
-  if (chosen == nullptr || !chosen->server || !chosen->server->recovery || request != nullptr) return;
+  if (chosen == nullptr || !chosen->server || !chosen->server->recovery) return;
   for (const auto& other : cluster_.machines) {
     if (other.get() == chosen || other->tags.nofailover || !other->answers() || !other->server->recovery) continue;
-    const auto& world = cluster_.world;
-    const bool reachable = world.now() - other->at_ease_since > kAskable && other->agent_awake() &&
-                           world.now() - other->awake_since > kAskable && other->weather.disk == 0ns &&
+    const bool reachable = now() - other->at_ease_since > kAskable && other->agent_awake() &&
+                           now() - other->awake_since > kAskable && other->weather.disk == 0ns &&
                            cluster_.network.calm(chosen->place, other->place, kAskable) &&
                            cluster_.network.calm(chosen->place, cluster_.network.etcd(), kLateRequest) &&
-                           world.now() - cluster_.etcd.calm_since() > kLateRequest;
+                           now() - cluster_.etcd.calm_since() > kLateRequest;
     const bool more = common_records(other->disk.wal, chosen->disk.wal) == chosen->disk.wal.records.size() &&
                       other->disk.wal.records.size() > chosen->disk.wal.records.size();
     if (reachable && more) {
@@ -148,7 +145,7 @@ void Checker::streams_from(const Machine& standby, const Machine& upstream) {
 // The guard is the last line. An agent that is awake, on a machine that is not slow, never lets it come to that.
 void Checker::guard_struck(const Machine& machine) {
   ++guard_kills;
-  const bool awake = machine.agent_awake() && cluster_.world.now() - machine.awake_since > std::chrono::seconds(3) &&
+  const bool awake = machine.agent_awake() && now() - machine.awake_since > std::chrono::seconds(3) &&
                      machine.weather.disk == 0ns && machine.weather.link_errors == 0;
   if (awake && machine.server->phase == Phase::Primary) {
     broken(fmt::format("the guard had to kill the server of {} although its agent was awake", machine.name.text()));
@@ -156,7 +153,7 @@ void Checker::guard_struck(const Machine& machine) {
 }
 
 void Checker::acknowledged(const Machine& machine) {
-  acknowledged_.push_back({machine.disk.wal.records.back().number, machine.place, cluster_.world.now()});
+  acknowledged_.push_back({machine.disk.wal.records.back().number, machine.place, now()});
 }
 
 void Checker::at_end() {

@@ -28,10 +28,10 @@ class Checker {
   void streams_from(const Machine& standby, const Machine& upstream);
   void guard_struck(const Machine& machine);
   void acknowledged(const Machine& machine);
-  // From here on asynchronous replication may lose what one member alone holds: a server was killed, a key expired, or
-  // members cannot reach one another.
   // An operator orders the promotion of this very member, whatever it lacks.
-  void ordered_by_name(const std::string& name) { ordered_[name] = world_now(); }
+  void ordered_by_name(const std::string& name) { ordered_[name] = now(); }
+  // From here on asynchronous replication may lose what one member alone holds: a server was killed, a key expired,
+  // several members are away.
   void data_is_at_risk() { at_risk_ = true; }
   void at_end();
 
@@ -39,10 +39,10 @@ class Checker {
   [[nodiscard]] const std::optional<std::string>& first_broken() const { return broken_; }
 
   // For the statistics of a run.
-  std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, handovers = 0, guard_kills = 0;
+  std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, guard_kills = 0;
 
  private:
-  [[nodiscard]] TimePoint world_now() const;
+  [[nodiscard]] TimePoint now() const;
   [[nodiscard]] bool is_ordered(const std::string& name) const;
   void note_election(const std::string& winner);
 

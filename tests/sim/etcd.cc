@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "support/compare.h"
+
 namespace pgvigil::sim {
 namespace {
 
@@ -25,18 +27,6 @@ const dcs::KeyValue* SimEtcd::find(const std::string& key) const {
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-bool SimEtcd::holds(const dcs::Compare& compare) const {
-  using Target = dcs::Compare::Target;
-  const auto* kv = find(compare.key);
-  switch (compare.target) {
-    case Target::CreateRevision: return (kv == nullptr ? 0 : kv->create_revision.value()) == compare.number;
-    case Target::ModRevision: return (kv == nullptr ? 0 : kv->mod_revision.value()) == compare.number;
-    case Target::Lease: return (kv == nullptr ? 0 : kv->lease.value()) == compare.number;
-    case Target::Value: return kv != nullptr && kv->value == compare.value;
-  }
-  return false;
-}
-
 void SimEtcd::put(const dcs::Put& op, Revision revision) {
   const auto* before = find(op.key);
   dcs::KeyValue after{op.key, op.value, before != nullptr ? before->create_revision : revision, revision, op.lease};
@@ -57,10 +47,11 @@ void SimEtcd::erase(const std::string& key, Revision revision, bool expired) {
 }
 
 dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
-  const auto all = [this](const std::vector<dcs::Compare>& compares) {
+  const auto holds = [this](const dcs::Compare& compare) { return test::holds(compare, find(compare.key)); };
+  const auto all = [this, &holds](const std::vector<dcs::Compare>& compares) {
     if (!rules_.compares || compares.empty()) return true;
     if (!rules_.all_compares) return holds(compares.front());
-    return std::all_of(compares.begin(), compares.end(), [this](const auto& c) { return holds(c); });
+    return std::all_of(compares.begin(), compares.end(), holds);
   };
   dcs::TxnReply reply;
   reply.outcome = dcs::WriteOutcome::Refused;
@@ -94,6 +85,8 @@ dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
   return reply;
 }
 
+TimePoint SimEtcd::end_of(std::chrono::seconds ttl) const { return clock_.true_time(clock_.local(world_.now()) + ttl); }
+
 void SimEtcd::plan_expiry(LeaseId lease) {
   const TimePoint expires = leases_.at(lease).expires;
   world_.at(expires, [this, lease, expires] {
@@ -121,7 +114,7 @@ void SimEtcd::regain_quorum() {
   available_ = true;
   troubled_ = world_.now();
   for (auto& [id, lease] : leases_) {
-    lease.expires = clock_.true_time(clock_.local(world_.now()) + lease.ttl);
+    lease.expires = end_of(lease.ttl);
     plan_expiry(id);
   }
   auto waiting = std::move(waiting_);
@@ -272,6 +265,14 @@ Task<T> SimKv::call(std::function<T()> on_server, T lost, T unreachable, TimePoi
   co_return co_await process_.wait_for<T>(std::move(start));
 }
 
+// One that can be asked again: no answer is no answer, whatever became of it.
+template <class T>
+Task<T> SimKv::request(std::function<T()> on_server, TimePoint deadline) {
+  T lost = fail(Errc::Timeout, "etcd did not answer");
+  T unreachable = fail(Errc::Unavailable, "etcd cannot be reached");
+  co_return co_await call<T>(std::move(on_server), std::move(lost), std::move(unreachable), deadline);
+}
+
 Task<Result<dcs::RangeReply>> SimKv::range(std::string key, std::string range_end, dcs::Consistency,
                                            TimePoint deadline) {
   using T = Result<dcs::RangeReply>;
@@ -283,9 +284,7 @@ Task<Result<dcs::RangeReply>> SimKv::range(std::string key, std::string range_en
     }
     return reply;
   };
-  T lost = fail(Errc::Timeout, "etcd did not answer");
-  T unreachable = fail(Errc::Unavailable, "etcd cannot be reached");
-  co_return co_await call<T>(std::move(on_server), std::move(lost), std::move(unreachable), deadline);
+  co_return co_await request(std::move(on_server), deadline);
 }
 
 Task<dcs::TxnReply> SimKv::txn(dcs::Txn txn, TimePoint deadline) {
@@ -300,13 +299,11 @@ Task<Result<LeaseId>> SimKv::lease_grant(std::chrono::seconds ttl, TimePoint dea
   using T = Result<LeaseId>;
   std::function<T()> on_server = [etcd = &etcd_, ttl]() -> T {
     const LeaseId lease(++etcd->last_lease_);
-    etcd->leases_[lease] = {ttl, etcd->clock_.true_time(etcd->clock_.local(etcd->world_.now()) + ttl)};
+    etcd->leases_[lease] = {ttl, etcd->end_of(ttl)};
     etcd->plan_expiry(lease);
     return lease;
   };
-  T lost = fail(Errc::Timeout, "etcd did not answer");
-  T unreachable = fail(Errc::Unavailable, "etcd cannot be reached");
-  co_return co_await call<T>(std::move(on_server), std::move(lost), std::move(unreachable), deadline);
+  co_return co_await request(std::move(on_server), deadline);
 }
 
 Task<Result<std::chrono::seconds>> SimKv::lease_keepalive(LeaseId lease, TimePoint deadline) {
@@ -314,13 +311,11 @@ Task<Result<std::chrono::seconds>> SimKv::lease_keepalive(LeaseId lease, TimePoi
   std::function<T()> on_server = [etcd = &etcd_, lease]() -> T {
     const auto found = etcd->leases_.find(lease);
     if (found == etcd->leases_.end()) return fail(Errc::LeaseLost, "etcd does not know the lease");
-    found->second.expires = etcd->clock_.true_time(etcd->clock_.local(etcd->world_.now()) + found->second.ttl);
+    found->second.expires = etcd->end_of(found->second.ttl);
     etcd->plan_expiry(lease);
     return found->second.ttl;
   };
-  T lost = fail(Errc::Timeout, "etcd did not answer");
-  T unreachable = fail(Errc::Unavailable, "etcd cannot be reached");
-  co_return co_await call<T>(std::move(on_server), std::move(lost), std::move(unreachable), deadline);
+  co_return co_await request(std::move(on_server), deadline);
 }
 
 Task<Result<void>> SimKv::lease_revoke(LeaseId lease, TimePoint deadline) {
@@ -332,9 +327,7 @@ Task<Result<void>> SimKv::lease_revoke(LeaseId lease, TimePoint deadline) {
     etcd->plan_expiry(lease);
     return {};
   };
-  T lost = fail(Errc::Timeout, "etcd did not answer");
-  T unreachable = fail(Errc::Unavailable, "etcd cannot be reached");
-  co_return co_await call<T>(std::move(on_server), std::move(lost), std::move(unreachable), deadline);
+  co_return co_await request(std::move(on_server), deadline);
 }
 
 }  // namespace pgvigil::sim

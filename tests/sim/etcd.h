@@ -36,6 +36,8 @@ class SimKv final : public dcs::KvStore {
  private:
   template <class T>
   Task<T> call(std::function<T()> on_server, T lost, T unreachable, TimePoint deadline);
+  template <class T>
+  Task<T> request(std::function<T()> on_server, TimePoint deadline);
 
   SimEtcd& etcd_;
   Process& process_;
@@ -59,7 +61,6 @@ class SimEtcd {
     observed_key_ = std::move(key);
     observer_ = std::move(observer);
   }
-  [[nodiscard]] const Trouble& trouble() const { return trouble_; }
   void set_trouble(Trouble trouble) {
     trouble_ = trouble;
     troubled_ = world_.now();
@@ -95,13 +96,14 @@ class SimEtcd {
   };
   class SimWatch;
 
-  bool holds(const dcs::Compare& compare) const;
   void put(const dcs::Put& op, Revision revision);
   void erase(const std::string& key, Revision revision, bool expired);
   void tell(dcs::WatchEvent event);
   void pump(const std::shared_ptr<Watcher>& watcher);
   void plan_pump(const std::shared_ptr<Watcher>& watcher, Duration wait);
   void lose(const std::shared_ptr<Watcher>& watcher, Errc why);
+  // When a lease that is granted or renewed now ends, by etcd's clock, as true time.
+  [[nodiscard]] TimePoint end_of(std::chrono::seconds ttl) const;
   void plan_expiry(LeaseId lease);
   void when_available(std::function<void()> call);
 

@@ -124,13 +124,16 @@ class Machine {
   TimePoint at_ease_since;       // true time: since when its server, its WAL and its network have not changed
 
  private:
-  void become_ready(std::int64_t pid);
+  // after(), unless the server that runs now has ended meanwhile.
+  void after_in_server(Duration wait, std::function<void()> call);
+  void become_ready();
   void end_server(const char* why);
-  void finish_fast_stop(std::int64_t pid);
+  void finish_fast_stop();
   void plan_connect(Duration wait);
   void connect();
   void lose_stream(std::int64_t upstream_pid, Duration wait);
   void plan_pump();
+  void pump_after(Duration wait);
   void pump();
   void wake_receivers();
   void check_guard();

@@ -25,10 +25,11 @@ int run_one(const Arguments& arguments, const Rules& rules) {
   std::printf(
       "seed %llu: %llu events and %llu faults in %.1f s of virtual time, %llu promotions, %llu rows acknowledged, "
       "%llu lost, digest %016llx\n",
-      static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(outcome.events),
-      static_cast<unsigned long long>(outcome.faults), seconds_of(outcome.virtual_time),
-      static_cast<unsigned long long>(outcome.promotions), static_cast<unsigned long long>(outcome.acknowledged_rows),
-      static_cast<unsigned long long>(outcome.lost_rows), static_cast<unsigned long long>(outcome.digest));
+      static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(outcome.totals.events),
+      static_cast<unsigned long long>(outcome.totals.faults), seconds_of(outcome.totals.virtual_time),
+      static_cast<unsigned long long>(outcome.totals.promotions),
+      static_cast<unsigned long long>(outcome.totals.acknowledged_rows),
+      static_cast<unsigned long long>(outcome.totals.lost_rows), static_cast<unsigned long long>(outcome.digest));
   if (!outcome.broken) return 0;
   std::printf("BROKEN at %.4f s: %s\n", seconds_of(outcome.broken_at.since_boot()), outcome.broken->c_str());
   return 1;
@@ -43,10 +44,11 @@ int run_all(const Arguments& arguments, const Rules& rules) {
       "%llu schedules, %.1f days of virtual time, %llu faults, %llu promotions, %llu strikes of the guard, "
       "%llu rows acknowledged; longest from the end of the faults: %.1f s to a leader, %.1f s to a whole "
       "cluster; %.1f s with %u jobs\n",
-      static_cast<unsigned long long>(done.schedules), done.virtual_seconds / 86400,
-      static_cast<unsigned long long>(done.faults), static_cast<unsigned long long>(done.promotions),
-      static_cast<unsigned long long>(done.guard_kills), static_cast<unsigned long long>(done.acknowledged_rows),
-      done.longest_until_leader, done.longest_until_whole, took.count(), arguments.jobs);
+      static_cast<unsigned long long>(done.totals.schedules), seconds_of(done.totals.virtual_time) / 86400,
+      static_cast<unsigned long long>(done.totals.faults), static_cast<unsigned long long>(done.totals.promotions),
+      static_cast<unsigned long long>(done.totals.guard_kills),
+      static_cast<unsigned long long>(done.totals.acknowledged_rows), seconds_of(done.totals.until_leader),
+      seconds_of(done.totals.until_whole), took.count(), arguments.jobs);
   if (!done.failure) return 0;
   std::printf("seed %llu: %s\nreplay it with: pgvigil-sim --seed %llu --trace%s%s\n",
               static_cast<unsigned long long>(done.failure->seed), done.failure->what.c_str(),
@@ -66,7 +68,7 @@ int prove_mutations(const Arguments& arguments) {
     } else {
       ++missed;
       std::printf("MISSED  %-20s in %llu schedules; the rule: %s\n", mutation.name.c_str(),
-                  static_cast<unsigned long long>(done.schedules), mutation.what.c_str());
+                  static_cast<unsigned long long>(done.totals.schedules), mutation.what.c_str());
     }
   }
   return missed == 0 ? 0 : 1;

@@ -6,10 +6,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
+#include <memory>
 #include <vector>
-
-#include "schedule.h"
 
 namespace pgvigil::sim {
 namespace {
@@ -19,8 +17,7 @@ struct Board {
   std::uint64_t seed;  // being run
   bool failed;
   char what[400];
-  std::uint64_t schedules, events, faults, promotions, acknowledged_rows, lost_rows, guard_kills;
-  double virtual_seconds, longest_until_leader, longest_until_whole;
+  Totals totals;
 };
 
 void fail_on(Board& board, const std::string& what) {
@@ -36,16 +33,7 @@ void work(const Many& many, const Rules& rules, unsigned worker, Board* boards) 
     }
     board.seed = many.first + i;
     const Outcome outcome = run_schedule(board.seed, rules, false);
-    ++board.schedules;
-    board.events += outcome.events;
-    board.faults += outcome.faults;
-    board.promotions += outcome.promotions;
-    board.acknowledged_rows += outcome.acknowledged_rows;
-    board.lost_rows += outcome.lost_rows;
-    board.guard_kills += outcome.guard_kills;
-    board.virtual_seconds += seconds_of(outcome.virtual_time);
-    board.longest_until_leader = std::max(board.longest_until_leader, seconds_of(outcome.until_leader));
-    board.longest_until_whole = std::max(board.longest_until_whole, seconds_of(outcome.until_whole));
+    board.totals.add(outcome.totals);
     if (outcome.broken) return fail_on(board, *outcome.broken);
     if (many.replay_some && board.seed % 100 == 0) {
       if (run_schedule(board.seed, rules, false).digest != outcome.digest) {
@@ -66,7 +54,7 @@ Summary run_many(const Many& many, const Rules& rules) {
     return summary;
   }
   auto* boards = static_cast<Board*>(shared);
-  std::memset(shared, 0, size);
+  std::uninitialized_value_construct_n(boards, many.jobs);
   std::fflush(nullptr);
   std::vector<pid_t> workers;
   for (unsigned i = 0; i < many.jobs; ++i) {
@@ -83,16 +71,7 @@ Summary run_many(const Many& many, const Rules& rules) {
       if (!boards[i].failed) fail_on(boards[i], "the simulator was ended by an assertion or a signal");
     }
     const Board& board = boards[i];
-    summary.schedules += board.schedules;
-    summary.events += board.events;
-    summary.faults += board.faults;
-    summary.promotions += board.promotions;
-    summary.acknowledged_rows += board.acknowledged_rows;
-    summary.lost_rows += board.lost_rows;
-    summary.guard_kills += board.guard_kills;
-    summary.virtual_seconds += board.virtual_seconds;
-    summary.longest_until_leader = std::max(summary.longest_until_leader, board.longest_until_leader);
-    summary.longest_until_whole = std::max(summary.longest_until_whole, board.longest_until_whole);
+    summary.totals.add(board.totals);
     if (board.failed && (!summary.failure || board.seed < summary.failure->seed)) {
       summary.failure = Failure{board.seed, board.what};
     }

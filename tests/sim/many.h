@@ -6,6 +6,7 @@
 #include <string>
 
 #include "rules.h"
+#include "schedule.h"
 
 namespace pgvigil::sim {
 
@@ -21,9 +22,7 @@ struct Failure {
 };
 
 struct Summary {
-  std::uint64_t schedules = 0, events = 0, faults = 0, promotions = 0, acknowledged_rows = 0, lost_rows = 0,
-                guard_kills = 0;
-  double virtual_seconds = 0, longest_until_leader = 0, longest_until_whole = 0;
+  Totals totals;
   std::optional<Failure> failure;  // the lowest seed that failed; the others were not waited for
 };
 

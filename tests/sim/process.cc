@@ -37,12 +37,10 @@ void Process::deliver(std::function<void()> call) {
   if (!alive_) return;
   if (frozen_) {
     inbox_.push_back(std::move(call));
-  } else if (pumping_) {  // it called the world, and the world answers at once
-    asio::post(loop_, std::move(call));
-  } else {
-    asio::post(loop_, std::move(call));
-    pump();
+    return;
   }
+  asio::post(loop_, std::move(call));
+  if (!pumping_) pump();  // else it called the world, and the world answers at once
 }
 
 void Process::pump() {

@@ -62,7 +62,6 @@ class Process : public std::enable_shared_from_this<Process> {
   [[nodiscard]] bool alive() const { return alive_; }
   // SIGKILL: nothing runs here any more. What its coroutines hold is released; `destroy` drops the objects they use.
   void kill(const std::function<void()>& destroy);
-  [[nodiscard]] World& world() { return world_; }
   [[nodiscard]] asio::io_context& loop() { return loop_; }
 
   // `start` gets the handle that some event of the world will answer.
@@ -104,10 +103,6 @@ class Answer {
       const auto found = raw->slots_.extract(slot);
       if (!found.empty()) static_cast<Process::Slot<T>&>(*found.mapped()).resume(std::move(value));
     });
-  }
-  [[nodiscard]] bool open() const {
-    const auto process = process_.lock();
-    return process && process->slots_.count(slot_) > 0;
   }
 
  private:

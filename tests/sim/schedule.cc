@@ -1,5 +1,7 @@
 #include "schedule.h"
 
+#include <algorithm>
+
 #include "cluster.h"
 #include "faults.h"
 
@@ -148,15 +150,17 @@ class Schedule {
     outcome.broken = checker.first_broken();
     outcome.broken_at = now();
     outcome.digest = world_.digest();
-    outcome.events = world_.events();
-    outcome.faults = faults_.count();
-    outcome.promotions = checker.promotions;
-    outcome.acknowledged_rows = checker.acknowledged_rows;
-    outcome.lost_rows = checker.lost_rows;
-    outcome.guard_kills = checker.guard_kills;
-    outcome.virtual_time = now().since_boot();
-    outcome.until_leader = until_leader_;
-    outcome.until_whole = until_whole_;
+    auto& totals = outcome.totals;
+    totals.schedules = 1;
+    totals.events = world_.events();
+    totals.faults = faults_.count();
+    totals.promotions = checker.promotions;
+    totals.acknowledged_rows = checker.acknowledged_rows;
+    totals.lost_rows = checker.lost_rows;
+    totals.guard_kills = checker.guard_kills;
+    totals.virtual_time = now().since_boot();
+    totals.until_leader = until_leader_;
+    totals.until_whole = until_whole_;
     return outcome;
   }
 
@@ -168,6 +172,19 @@ class Schedule {
 };
 
 }  // namespace
+
+void Totals::add(const Totals& other) {
+  schedules += other.schedules;
+  events += other.events;
+  faults += other.faults;
+  promotions += other.promotions;
+  acknowledged_rows += other.acknowledged_rows;
+  lost_rows += other.lost_rows;
+  guard_kills += other.guard_kills;
+  virtual_time += other.virtual_time;
+  until_leader = std::max(until_leader, other.until_leader);
+  until_whole = std::max(until_whole, other.until_whole);
+}
 
 Outcome run_schedule(std::uint64_t seed, const Rules& rules, bool trace) {
   Schedule schedule(seed, rules, trace);

@@ -7,10 +7,15 @@
 namespace pgvigil::sim {
 namespace {
 
-constexpr std::uint64_t kCheckpointBytes = 120;
 constexpr Duration kStallPatience = std::chrono::seconds(4);
 
 }  // namespace
+
+void Machine::after_in_server(Duration wait, std::function<void()> call) {
+  after(wait, [this, pid = server->pid, call = std::move(call)] {
+    if (server && server->pid == pid) call();
+  });
+}
 
 bool Machine::answers() const {
   if (!up() || !server) return false;
@@ -33,12 +38,12 @@ std::int64_t Machine::start_server(bool standby, std::optional<std::size_t> upst
   disk.standby_signal = standby;
   world_.note("{}: PostgreSQL starts as a {}, pid {}, WAL up to {} on timeline {}", name.text(),
               standby ? "standby" : "primary", pid, to_string(disk.wal.end()), disk.wal.timeline.value());
-  after(takes, [this, pid] { become_ready(pid); });
+  after_in_server(takes, [this] { become_ready(); });
   return pid;
 }
 
-void Machine::become_ready(std::int64_t pid) {
-  if (!server || server->pid != pid || server->phase != Phase::Starting) return;
+void Machine::become_ready() {
+  if (server->phase != Phase::Starting) return;
   at_ease_since = world_.now();
   if (server->recovery) {
     server->phase = Phase::Standby;
@@ -72,8 +77,8 @@ void Machine::promote(Duration takes) {
   if (!server || server->phase != Phase::Standby) return;
   server->phase = Phase::Promoting;
   server->streaming = false;
-  after(takes, [this, pid = server->pid] {
-    if (!server || server->pid != pid || server->phase != Phase::Promoting) return;
+  after_in_server(takes, [this] {
+    if (server->phase != Phase::Promoting) return;
     disk.wal.begin_timeline();
     (void)disk.wal.append(cluster_.next_number(), kCheckpointBytes);
     disk.standby_signal = false;
@@ -91,13 +96,11 @@ void Machine::promote(Duration takes) {
 void Machine::fast_stop() {
   if (!server || server->phase == Phase::Stopping) return;
   const Phase before = server->phase;
-  const auto pid = server->pid;
   server->phase = Phase::Stopping;
   server->streaming = false;
   world_.note("{}: PostgreSQL is told to stop", name.text());
   if (before != Phase::Primary) {
-    after(disk_time(5ms, 200ms), [this, pid, before] {
-      if (!server || server->pid != pid) return;
+    after_in_server(disk_time(5ms, 200ms), [this, before] {
       if (before == Phase::Standby && !server->replaying) {
         disk.state = ControlState::ShutDownInRecovery;
         disk.min_recovery_end = disk.wal.end();
@@ -106,22 +109,20 @@ void Machine::fast_stop() {
     });
     return;
   }
-  after(disk_time(10ms, 400ms), [this, pid] {
-    if (!server || server->pid != pid) return;
+  after_in_server(disk_time(10ms, 400ms), [this] {
     write_checkpoint();
     disk.state = ControlState::ShutDown;
     stopped_cleanly = true;
-    finish_fast_stop(pid);
+    finish_fast_stop();
   });
 }
 
 // The walsenders stay until their receivers have everything, the shutdown checkpoint included.
-void Machine::finish_fast_stop(std::int64_t pid) {
-  if (!server || server->pid != pid) return;
+void Machine::finish_fast_stop() {
   for (const auto& other : cluster_.machines) {
     const auto& standby = other->server;
-    if (!standby || !standby->streaming || standby->upstream_pid != pid) continue;
-    if (other->disk.wal.end() < disk.wal.end()) return after(10ms, [this, pid] { finish_fast_stop(pid); });
+    if (!standby || !standby->streaming || standby->upstream_pid != server->pid) continue;
+    if (other->disk.wal.end() < disk.wal.end()) return after_in_server(10ms, [this] { finish_fast_stop(); });
   }
   end_server("stopped");
 }
@@ -156,8 +157,7 @@ void Machine::set_upstream(std::optional<std::size_t> upstream) {
 void Machine::plan_connect(Duration wait) {
   if (!server || server->connect_due) return;
   server->connect_due = true;
-  after(wait, [this, pid = server->pid] {
-    if (!server || server->pid != pid) return;
+  after_in_server(wait, [this] {
     server->connect_due = false;
     connect();
   });
@@ -197,10 +197,13 @@ void Machine::lose_stream(std::int64_t upstream_pid, Duration wait) {
 
 void Machine::plan_pump() {
   if (!server || server->pump_due) return;
-  server->pump_due = true;
   const Duration lag = weather.stream > 0ns ? world_.between(0ns, weather.stream) : 0ns;
-  after(cluster_.network.latency() + lag, [this, pid = server->pid] {
-    if (!server || server->pid != pid) return;
+  pump_after(cluster_.network.latency() + lag);
+}
+
+void Machine::pump_after(Duration wait) {
+  server->pump_due = true;
+  after_in_server(wait, [this] {
     server->pump_due = false;
     pump();
   });
@@ -213,12 +216,7 @@ void Machine::pump() {
   if (!up.up() || !cluster_.network.connected(place, up.place)) {
     if (!server->stalled_since) server->stalled_since = world_.now();
     if (world_.now() - *server->stalled_since > kStallPatience) return lose_stream(server->upstream_pid, 0ns);
-    server->pump_due = true;
-    return after(200ms, [this, pid = server->pid] {
-      if (!server || server->pid != pid) return;
-      server->pump_due = false;
-      pump();
-    });
+    return pump_after(200ms);
   }
   server->stalled_since.reset();
   const Wal& theirs = up.disk.wal;

@@ -15,7 +15,6 @@ using postgres::RewindVerdict;
 constexpr Duration kPoll = std::chrono::milliseconds(20);
 constexpr Duration kPiece = std::chrono::milliseconds(250);
 constexpr Duration kReadableGrace = std::chrono::seconds(1);
-constexpr std::uint64_t kCheckpointBytes = 120;
 
 Error cancelled(const char* what) { return Error{Errc::Cancelled, what, {}, "given up by order", {}}; }
 
@@ -405,8 +404,7 @@ Task<Result<void>> SimPostgres::crash_recover(TimePoint) {
   if (!co_await work(takes, action)) co_return tl::make_unexpected(cancelled("crash recovery"));
   Disk& disk = machine_.disk;
   if (machine_.server || !disk.present || disk.half_rewound) co_return fail(Errc::Failed, "crash recovery has failed");
-  disk.checkpoint = disk.wal.append(cluster_.next_number(), kCheckpointBytes);
-  disk.checkpoint_timeline = disk.wal.timeline;
+  machine_.write_checkpoint();
   disk.state = ControlState::ShutDown;
   disk.standby_signal = false;
   co_return Result<void>();

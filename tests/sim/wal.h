@@ -14,6 +14,8 @@ namespace pgvigil::sim {
 
 inline constexpr Lsn kWalStart{0x1000028};
 
+inline constexpr std::uint64_t kCheckpointBytes = 120;  // of a checkpoint's record
+
 struct WalRecord {
   Lsn end;
   Timeline timeline;

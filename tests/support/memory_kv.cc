@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
+#include "support/compare.h"
+
 namespace pgvigil::test {
 
 using dcs::Compare;
@@ -69,14 +71,7 @@ std::string MemoryKv::value(const std::string& key) const {
 
 bool MemoryKv::holds(const Compare& compare) const {
   const auto found = keys_.find(compare.key);
-  const dcs::KeyValue kv = found == keys_.end() ? dcs::KeyValue() : found->second;
-  switch (compare.target) {
-    case Compare::Target::CreateRevision: return kv.create_revision.value() == compare.number;
-    case Compare::Target::ModRevision: return kv.mod_revision.value() == compare.number;
-    case Compare::Target::Lease: return kv.lease.value() == compare.number;
-    case Compare::Target::Value: return found != keys_.end() && kv.value == compare.value;
-  }
-  return false;
+  return test::holds(compare, found == keys_.end() ? nullptr : &found->second);
 }
 
 void MemoryKv::apply(const std::vector<dcs::Op>& ops) {
