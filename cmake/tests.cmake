@@ -40,7 +40,7 @@ file(GLOB programs CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cluster/*_test.
 foreach(source IN LISTS programs)
   get_filename_component(name ${source} NAME_WE)
   string(REGEX REPLACE "_test$" "" name ${name})
-  add_executable(cluster_${name} ${source})
+  add_executable(cluster_${name} ${source} ${PROJECT_SOURCE_DIR}/tests/cluster/etcd_members.cc)
   target_link_libraries(cluster_${name} PRIVATE pgv_postgres pgv_dcs_etcd pgv_test_support GTest::gmock GTest::gtest)
   pgv_use_pch(cluster_${name})
   add_test(NAME cluster_${name} COMMAND cluster_${name})

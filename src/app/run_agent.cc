@@ -18,6 +18,7 @@
 #include "app/config_node.h"
 #include "app/etcd_options.h"
 #include "dcs/etcd/etcd_store.h"
+#include "dcs/layout.h"
 #include "guard/unix_link.h"
 #include "postgres/local_postgres.h"
 
@@ -27,6 +28,7 @@ namespace {
 // What Patroni peers take this member's version for: dotted integers, at least 4.0.0, or they fall back to habits of
 // old.
 constexpr const char* kPatroniVersion = "4.1.0";
+constexpr Duration kLoginMax = std::chrono::seconds(2);
 constexpr Duration kApiStopMax = std::chrono::seconds(2);
 constexpr std::size_t kSocketPathMax = 90;
 
@@ -125,10 +127,19 @@ class AgentProcess {
       wait_for_signal();
     });
   }
+  // Patroni ends likewise: a wrong password does not mend itself, and an agent that retries for ever hides it. An etcd
+  // that does not answer is no reason to end.
+  Task<bool> login_works() {
+    const auto read = co_await kv_->range(dcs::cluster_prefix(node_.local().name_space, node_.scope()), {},
+                                          dcs::Consistency::Serializable, clock_->now() + kLoginMax);
+    if (read || read.error().code != Errc::Unauthorized) co_return true;
+    log_.error("{}", read.error().message());
+    co_return false;
+  }
   Task<void> run() {
     log_.info("pgvigil {} agent {} of cluster {}: REST API on port {}", PGVIGIL_VERSION, node_.name().text(),
               node_.scope(), api_.port());
-    exit_code_ = co_await agent_.run();
+    exit_code_ = co_await login_works() ? co_await agent_.run() : 1;
     const TimePoint deadline = clock_->now() + kApiStopMax;
     (void)co_await api_.stop(deadline);
     log_.info("stopped");

@@ -146,7 +146,7 @@ class Node:
         document = {
             "scope": self.cluster.scope, "name": self.name,
             "restapi": {"listen": f"127.0.0.1:{self.rest}", "connect_address": f"127.0.0.1:{self.rest}"},
-            "etcd3": {"hosts": self.cluster.etcd.endpoints},
+            "etcd3": {"hosts": self.cluster.etcd.endpoints, **self.cluster.etcd3},
             "bootstrap": {
                 "dcs": {"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "maximum_lag_on_failover": 1048576,
                         **self.cluster.settings,
@@ -252,10 +252,12 @@ def ends_of_logs(directory, lines=60):
 
 
 class Cluster:
-    def __init__(self, names=("a", "b"), settings=None, parameters=None, etcd_members=1, kinds=None, tags=None, scope="demo"):
+    def __init__(self, names=("a", "b"), settings=None, parameters=None, etcd_members=1, kinds=None, tags=None, scope="demo",
+                 etcd3=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pgvigil-test-"))
         os.chmod(self.directory, 0o755)
         self.settings, self.parameters, self.scope = settings or {}, parameters or {}, scope
+        self.etcd3 = etcd3 or {}  # more of the section of that name: user and password
         self.give(self.directory)
         self.etcd = Etcd(self.directory, etcd_members)
         self.nodes = {n: Node(self, n, (kinds or {}).get(n, "pgvigil"), (tags or {}).get(n)) for n in names}

@@ -37,3 +37,21 @@ def test_without_etcd_the_leader_stops_in_time_and_comes_back():
         assert time.monotonic() - frozen < 6
         cluster.etcd.members[0].signal(signal.SIGCONT)
         cluster.wait_healthy(60)
+
+
+def test_a_wrong_password_ends_the_agent_and_says_so():
+    with Cluster(names=("a",), etcd3={"username": "agent", "password": "secret"}) as cluster:
+        for arguments in (("user", "add", "root:root-secret"), ("user", "grant-role", "root", "root"),
+                          ("user", "add", "agent:secret"), ("user", "grant-role", "agent", "root"), ("auth", "enable")):
+            done = cluster.etcd.ctl(*arguments)
+            assert done.returncode == 0, done.stderr
+        node = cluster.nodes["a"]
+        good = node.config.read_text()
+        node.config.write_text(good.replace("password: secret", "password: guess"))
+        node.start()
+        assert node.agent.process.wait(20) == 1
+        log = node.log()
+        assert "check etcd3.username and etcd3.password" in log and "guess" not in log, log
+        node.config.write_text(good)
+        node.start()
+        wait_for(node.is_leader, 60, "it leads with the right password")

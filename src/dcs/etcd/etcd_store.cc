@@ -1,5 +1,7 @@
 #include "dcs/etcd/etcd_store.h"
 
+#include <grpc/support/log.h>
+
 #include <algorithm>
 
 #include "dcs/etcd/calls.h"
@@ -27,18 +29,24 @@ enum class Failure : std::uint8_t {
   Token,     // authenticate anew and repeat
 };
 
+// What etcd says of a token that it does not know (any more), that is older than the latest change of users or roles,
+// or that is missing (etcd, api/v3rpc/rpctypes, with codes Unauthenticated and InvalidArgument).
+bool is_about_login(const std::string& text) {
+  return contains(text, "auth token") || contains(text, "auth store is old") || contains(text, "user name is empty");
+}
+
 Failure failure_of(const grpc::Status& status) {
   const std::string text = status.error_message();
   switch (status.error_code()) {
-    case grpc::StatusCode::UNAUTHENTICATED: return Failure::Token;
+    case grpc::StatusCode::UNAUTHENTICATED:
+    case grpc::StatusCode::PERMISSION_DENIED: return Failure::Token;  // roles may have been granted since
     case grpc::StatusCode::UNAVAILABLE:
       if (contains(text, "failed to connect") || contains(text, "no leader") || contains(text, "onnection refused") ||
           contains(text, "not capable")) {
         return Failure::NotSent;
       }
       return Failure::Maybe;
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      return contains(text, "auth token") || contains(text, "user name is empty") ? Failure::Token : Failure::Answered;
+    case grpc::StatusCode::INVALID_ARGUMENT: return is_about_login(text) ? Failure::Token : Failure::Answered;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
     case grpc::StatusCode::CANCELLED:
     case grpc::StatusCode::INTERNAL:
@@ -50,6 +58,8 @@ Failure failure_of(const grpc::Status& status) {
 Error error_of(const grpc::Status& status, const char* what, const std::string& endpoint) {
   const std::string text = status.error_message();
   if (contains(text, "lease not found")) return {Errc::LeaseLost, what, endpoint, text, {}};
+  if (is_about_login(text) || contains(text, "authentication failed"))
+    return {Errc::Unauthorized, what, endpoint, text, "check etcd3.username and etcd3.password"};
   switch (status.error_code()) {
     case grpc::StatusCode::DEADLINE_EXCEEDED: return {Errc::Timeout, what, endpoint, "no answer in time", {}};
     case grpc::StatusCode::UNAUTHENTICATED:
@@ -162,15 +172,19 @@ class EtcdStore final : public KvStore {
   Task<Outcome<Reply>> call(Begin begin, bool repeatable, TimePoint deadline);
   template <class Reply, class Begin>
   Task<Outcome<Reply>> attempt(std::size_t number, Begin begin, TimePoint deadline);
-  Task<bool> authenticate(TimePoint deadline);
+  // Not ok: why there is no token. Ok without a token where authentication is not enabled.
+  Task<Outcome<etcdserverpb::AuthenticateResponse>> authenticate(TimePoint deadline);
   Task<void> discover(TimePoint deadline);
+  void tell_where(const std::string& endpoint, const std::string& trouble);
   bool fresh_answer(const pb::ResponseHeader& header);
 
   Clock& clock_;
   Log log_;
   EtcdOptions options_;
   Channels channels_;
+  std::string served_by_;
   std::string token_;
+  bool logged_in_ = false;  // without a token where etcd does not ask for one
   std::optional<TimePoint> discovered_;
   std::uint64_t cluster_id_ = 0, raft_term_ = 0;
 };
@@ -195,7 +209,15 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
   last.status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "no time left");
   Duration pause = kPauseFirst;
   bool token_renewed = false;
-  if (!options_.username.empty() && token_.empty()) (void)co_await authenticate(deadline);
+  std::string trouble;
+  const auto log_in = [&]() -> Task<bool> {
+    if (options_.username.empty() || logged_in_) co_return true;
+    auto login = co_await authenticate(deadline);
+    last.status = login.status;
+    last.endpoint = std::move(login.endpoint);
+    co_return last.status.ok();
+  };
+  if (!co_await log_in()) co_return last;
   for (std::size_t tries = 1; clock_.now() < deadline; ++tries) {
     const std::size_t number = channels_.current();
     const Duration left = deadline - clock_.now();
@@ -205,6 +227,7 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
     const TimePoint by = std::min(deadline, clock_.now() + share);
     last = co_await attempt<Reply>(number, begin, by);
     if (last.status.ok()) {
+      tell_where(last.endpoint, trouble);
       if (!options_.discover_members || (discovered_ && clock_.now() - *discovered_ < kDiscoverEvery)) co_return last;
       discovered_ = clock_.now();
       co_await discover(std::min(deadline, clock_.now() + kDiscoverMax));
@@ -215,11 +238,12 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
     if (failure == Failure::Token) {
       if (options_.username.empty() || token_renewed) co_return last;
       token_renewed = true;
-      token_.clear();
-      if (!co_await authenticate(deadline)) co_return last;
+      logged_in_ = false;
+      if (!co_await log_in()) co_return last;
       continue;
     }
     channels_.give_up(number);
+    trouble = error_of(last.status, "no answer from", last.endpoint).message();
     if (failure == Failure::Maybe && !repeatable) co_return last;
     if (tries % channels_.size() == 0) {
       co_await sleep_until(clock_, std::min(deadline, clock_.now() + pause));
@@ -229,27 +253,28 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
   co_return last;
 }
 
-Task<bool> EtcdStore::authenticate(TimePoint deadline) {
+Task<EtcdStore::Outcome<pb::AuthenticateResponse>> EtcdStore::authenticate(TimePoint deadline) {
   pb::AuthenticateRequest request;
   request.set_name(options_.username);
   request.set_password(options_.password.reveal());
+  token_.clear();
   const auto begin = starter<pb::Auth>(request, [](auto* stub, auto... call) { stub->Authenticate(call...); });
+  Outcome<pb::AuthenticateResponse> last;
+  last.status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "no time left");
   for (std::size_t i = 0; i < channels_.size() && clock_.now() < deadline; ++i) {
     const std::size_t number = channels_.current();
-    auto outcome =
-        co_await attempt<pb::AuthenticateResponse>(number, begin, std::min(deadline, clock_.now() + kDiscoverMax));
-    if (outcome.status.ok()) {
-      token_ = outcome.reply.token();
-      co_return true;
+    last = co_await attempt<pb::AuthenticateResponse>(number, begin, std::min(deadline, clock_.now() + kDiscoverMax));
+    const bool not_needed = contains(last.status.error_message(), "authentication is not enabled");
+    if (last.status.ok() || not_needed) {
+      if (!not_needed) token_ = last.reply.token();
+      logged_in_ = true;
+      last.status = grpc::Status::OK;
+      co_return last;
     }
-    if (contains(outcome.status.error_message(), "authentication is not enabled")) co_return true;
-    if (failure_of(outcome.status) == Failure::Answered) {
-      log_.error("{}", error_of(outcome.status, "etcd refuses the login", outcome.endpoint).message());
-      co_return false;
-    }
+    if (failure_of(last.status) == Failure::Answered) co_return last;
     channels_.give_up(number);
   }
-  co_return false;
+  co_return last;
 }
 
 Task<void> EtcdStore::discover(TimePoint deadline) {
@@ -265,6 +290,17 @@ Task<void> EtcdStore::discover(TimePoint deadline) {
     }
   }
   channels_.adopt(addresses);
+}
+
+// Once per change of the member that serves us, with what was wrong with the one before.
+void EtcdStore::tell_where(const std::string& endpoint, const std::string& trouble) {
+  if (endpoint == served_by_) return;
+  if (trouble.empty()) {
+    log_.info("served by {}", endpoint);
+  } else {
+    log_.warning("served by {} now: {}", endpoint, trouble);
+  }
+  served_by_ = endpoint;
 }
 
 // An answer of an earlier raft term comes from a member that lags behind or was cut off: another one knows better.
@@ -412,6 +448,8 @@ std::unique_ptr<Watch> EtcdStore::watch(std::string key, std::string range_end, 
 }  // namespace
 
 Result<std::unique_ptr<KvStore>> make_etcd_store(Clock& clock, Log log, EtcdOptions options) {
+  // gRPC writes to standard error whatever a TLS peer does; the failed call says the same, once, to our log.
+  gpr_set_log_function([](gpr_log_func_args*) {});
   PGV_TRY(credentials, make_credentials(options));
   return std::make_unique<EtcdStore>(clock, log, std::move(options), credentials);
 }
