@@ -1,12 +1,17 @@
 // What is kept up while nothing changes: a leader's status, history and slots, a replica's slots.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "agent/impl.h"
+#include "config/changes.h"
 #include "dcs/member_json.h"
 #include "model/slot_name.h"
 
 namespace pgvigil::agent {
 namespace {
+
+constexpr std::size_t kConfigHistoryMax = 100;
 
 // Members take the last line's timeline + 1 for the cluster's. Timelines that a promotion left out, because a leader
 // that vanished may have begun them, count as left where ours goes on.
@@ -52,6 +57,8 @@ Task<void> Agent::Impl::lead() {
   if (stop_is_due()) co_return;
   co_await write_history();
   if (stop_is_due()) co_return;
+  co_await write_config_history();
+  if (stop_is_due()) co_return;
   const bool due = now() >= duties_at_;
   if (due) {
     duties_at_ = now() + settings().loop_wait;
@@ -59,6 +66,30 @@ Task<void> Agent::Impl::lead() {
   }
   if (stop_is_due()) co_return;
   co_await sync_slots();
+}
+
+// Every member remembers what it saw, so that a change which a leader did not live to write down is not forgotten.
+void Agent::Impl::note_config_change(const std::string& before) {
+  if (before.empty()) return;
+  auto changes = config::changes_between(before, *view()->config);
+  if (changes.empty()) return;
+  log.info("the dynamic configuration has changed: {}", fmt::join(changes, "; "));
+  config_changes_.push_back({view()->config_revision, iso8601(p.clock.wall()), std::move(changes)});
+  if (config_changes_.size() > kConfigHistoryMax) config_changes_.erase(config_changes_.begin());
+}
+
+Task<void> Agent::Impl::write_config_history() {
+  std::vector<ConfigChange> history = view()->config_history;
+  const Revision written = history.empty() ? Revision() : history.back().revision;
+  std::erase_if(config_changes_, [&](const ConfigChange& change) { return change.revision <= written; });
+  if (config_changes_.empty()) co_return;
+  history.insert(history.end(), config_changes_.begin(), config_changes_.end());
+  if (history.size() > kConfigHistoryMax) {
+    history.erase(history.begin(), history.end() - static_cast<std::ptrdiff_t>(kConfigHistoryMax));
+  }
+  std::string json = dcs::config_history_to_json(history);
+  const TimePoint deadline = dcs_deadline();
+  (void)co_await p.store.write_config_history(std::move(json), deadline);
 }
 
 Task<void> Agent::Impl::write_missing_config() {

@@ -25,11 +25,13 @@ Task<void> Agent::Impl::adopt_configuration() {
   }
   if (seen->config && seen->config_revision != adopted_config_) {
     adopted_config_ = seen->config_revision;
+    const std::string before = p.node.cached_config();
     auto changed = p.node.adopt_config(*seen->config);
     if (!changed) {
       log.error("the dynamic configuration stays as it was: {}", changed.error().message());
-    } else if (*changed) {
-      reload_due_ = true;
+    } else {
+      reload_due_ = reload_due_ || *changed;
+      note_config_change(before);
     }
     lease_wake_.notify();  // ttl may have changed
   }

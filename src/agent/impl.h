@@ -115,6 +115,8 @@ struct Agent::Impl {
   Task<void> write_status();
   Task<void> write_history();
   Task<void> write_missing_config();
+  void note_config_change(const std::string& before);
+  Task<void> write_config_history();
   Task<void> sync_slots();
   [[nodiscard]] postgres::Postgres::SlotPlan slot_plan();
   void note_member_slots();
@@ -192,6 +194,7 @@ struct Agent::Impl {
   std::optional<postgres::RunAs> running_as_;
   std::map<std::string, TimePoint> member_slots_;  // last seen
   TimePoint duties_at_;
+  std::vector<ConfigChange> config_changes_;  // seen, and not yet in the history that the leader keeps
   Timeline history_checked_;
   bool checkpoint_pending_ = false;
   bool reconfigure_failed_ = false;

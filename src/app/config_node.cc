@@ -96,10 +96,7 @@ Result<bool> ConfigNode::adopt_config(const std::string& json) {
   const auto before = effective_.postgresql;
   const bool same_text = json == dynamic_;
   dynamic_ = json;
-  if (!same_text) {
-    refresh();
-    log_.info("dynamic configuration adopted");
-  }
+  if (!same_text) refresh();
   save_dynamic();
   return !(before == effective_.postgresql);
 }

@@ -126,4 +126,26 @@ void resolve_secret_files(Value& root, Problems& problems) {
   resolver.report_exposed_files();
 }
 
+void hide_secrets(Value& value) {
+  static const std::set<std::string> keys = [] {
+    std::set<std::string> names;
+    for (const Place& place : secret_places()) names.insert(place.key);
+    return names;
+  }();
+  for (Value& item : value.items) hide_secrets(item);
+  for (Value::Entry& entry : value.entries) {
+    if (entry.value.is_scalar() && keys.count(entry.key) > 0) {
+      entry.value = Value::scalar("***", entry.where);
+    } else {
+      hide_secrets(entry.value);
+    }
+  }
+  if (!value.is_scalar()) return;
+  const auto scheme = value.text.find("://");
+  const auto at = value.text.rfind('@');
+  const auto colon = scheme == std::string::npos ? scheme : value.text.find(':', scheme + 3);
+  if (colon != std::string::npos && at != std::string::npos && colon < at)
+    value.text.replace(colon + 1, at - colon - 1, "***");
+}
+
 }  // namespace pgvigil::config

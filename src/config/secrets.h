@@ -10,4 +10,7 @@ namespace pgvigil::config {
 // given at once is an error. Warns of files with passwords that every user of the machine may read.
 void resolve_secret_files(Value& root, Problems& problems);
 
+// "***" for every value under a secret's key, wherever it stands, and for the password inside of a URL.
+void hide_secrets(Value& value);
+
 }  // namespace pgvigil::config

@@ -11,6 +11,7 @@
 #include "config/dynamic.h"
 #include "config/yaml_reader.h"
 #include "ctl/verbs.h"
+#include "ctl/yaml_text.h"
 
 namespace pgvigil::ctl {
 namespace {

@@ -199,6 +199,17 @@ std::string cluster_table(const ClusterView& view, const std::string& scope, con
   return render(table, options.format) + (pretty ? footer(view, is_paused(view)) : "");
 }
 
+std::string config_history_table(const ClusterView& view, Format format) {
+  Table table;
+  table.columns = {{"Timestamp", "Timestamp"}, {"Revision", "Revision", true, true}, {"Change", "Change"}};
+  for (const auto& entry : view.config_history) {
+    std::string lines;
+    for (const auto& change : entry.changes) lines += (lines.empty() ? "" : "\n") + change;
+    table.rows.push_back({entry.timestamp, std::to_string(entry.revision.value()), lines});
+  }
+  return render(table, format);
+}
+
 std::string history_table(const ClusterView& view, Format format) {
   Table table;
   table.columns = {{"TL", "TL", true, true},

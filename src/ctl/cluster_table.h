@@ -19,5 +19,7 @@ std::string cluster_table(const ClusterView& view, const std::string& scope, con
 // What the `config` key says of maintenance mode.
 bool is_paused(const ClusterView& view);
 std::string history_table(const ClusterView& view, Format format);
+// What was changed in the dynamic configuration, and when.
+std::string config_history_table(const ClusterView& view, Format format);
 
 }  // namespace pgvigil::ctl

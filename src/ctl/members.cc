@@ -28,7 +28,7 @@ void report(const HttpReply& reply, const char* action, const Member& member) {
 
 }  // namespace
 
-void restart(Context& context, const MemberOptions& options) {
+void restart(Context& context, MemberOptions options) {
   const auto view = context.view();
   show(context, *view);
   auto members = select(*view, options.role, options.members);
@@ -39,12 +39,23 @@ void restart(Context& context, const MemberOptions& options) {
   if (options.pending && options.scheduled.empty()) {
     std::erase_if(members, [](const Member* m) { return !m->pending_restart_flag; });
   }
+  if (members.empty()) {
+    fmt::print("No members wait for a restart\n");
+    return;
+  }
+  if (!options.force && options.scheduled.empty())
+    options.scheduled =
+        prompt(fmt::format("When should the restart take place (e.g. {})  [now]", example_time()), "now");
+  const std::string schedule = schedule_of(options.scheduled);
+  if (!schedule.empty() && is_paused(*view)) throw CommandError{"Can't schedule restart in the paused state"};
   if (!options.force && !confirmed(fmt::format("Are you sure you want to restart members {}?", names_of(members)))) {
     throw CommandError{"Aborted restart"};
   }
+  if (!options.force && options.pg_version.empty())
+    options.pg_version = prompt("Restart if the PostgreSQL version is less than provided (e.g. 9.5.2)  []", "");
   nlohmann::ordered_json body = nlohmann::ordered_json::object();
-  const bool scheduled = !options.scheduled.empty() && options.scheduled != "now";
-  if (scheduled) body["schedule"] = options.scheduled;
+  const bool scheduled = !schedule.empty();
+  if (scheduled) body["schedule"] = schedule;
   if (options.pending) body["restart_pending"] = true;
   if (!options.pg_version.empty()) body["postgres_version"] = options.pg_version;
   if (!options.timeout.empty()) body["timeout"] = options.timeout;
@@ -95,7 +106,14 @@ void reinit(Context& context, const MemberOptions& options) {
   }
   for (const auto* member : members) {
     nlohmann::ordered_json body{{"force", options.force}, {"from_leader", options.from_leader}};
-    const auto reply = context.call(*member, "POST", "/reinitialize", body.dump());
+    auto reply = context.call(*member, "POST", "/reinitialize", body.dump());
+    // The member says so when it is busy with something else.
+    const bool busy = reply.status == 503 && reply.body.find(" already in progress") != std::string::npos;
+    if (busy && !options.force &&
+        confirmed(fmt::format("{}. Do you want to cancel it and reinitialize anyway?", reply.body))) {
+      body["force"] = true;
+      reply = context.call(*member, "POST", "/reinitialize", body.dump());
+    }
     if (reply.status == 200) {
       fmt::print("Success: reinitialize for member {}\n", member->name.text());
     } else {
@@ -116,7 +134,19 @@ void reinit(Context& context, const MemberOptions& options) {
 void flush(Context& context, const MemberOptions& options, const std::string& what) {
   const auto view = context.view();
   if (what == "switchover") {
-    const auto reply = context.call_any(*view, "DELETE", "/switchover", {});
+    HttpReply reply;
+    try {
+      reply = context.call_any(*view, "DELETE", "/switchover", {});
+    } catch (const CommandError& error) {
+      if (!view->failover || !view->failover->scheduled_at) {
+        fmt::print("No pending scheduled switchover\n");
+        return;
+      }
+      fmt::print("{}. Clearing the request in etcd instead.\n", error.text);
+      context.write_failover("{}");
+      fmt::print("Success: scheduled switchover deleted\n");
+      return;
+    }
     if (reply.status == 200) {
       fmt::print("Success: {}\n", reply.body);
     } else if (reply.status == 404) {

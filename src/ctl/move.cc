@@ -1,5 +1,6 @@
 #include <fmt/chrono.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -40,23 +41,6 @@ void check_candidate(const ClusterView& view, const std::string& candidate, cons
   }
 }
 
-// A time with an offset for the request; empty: now.
-std::string schedule_of(const std::string& text) {
-  if (text.empty() || text == "now") return {};
-  if (parse_instant(text)) return text;
-  // Without a zone: this machine's.
-  const std::time_t now = std::time(nullptr);
-  const std::string zone = fmt::format("{:%z}", fmt::localtime(now));
-  const std::string with_zone = text + zone.substr(0, 3) + ":" + zone.substr(3);
-  if (!parse_instant(with_zone)) {
-    throw CommandError{
-        fmt::format("Unable to parse scheduled timestamp ({}). It should be in an unambiguous format "
-                    "(e.g. ISO 8601)",
-                    text)};
-  }
-  return with_zone;
-}
-
 void order(Context& context, const Member& receiver, const char* action, const MoveOptions& options,
            const std::string& scheduled) {
   nlohmann::ordered_json body;
@@ -66,6 +50,8 @@ void order(Context& context, const Member& receiver, const char* action, const M
   HttpReply reply;
   try {
     reply = context.call(receiver, "POST", std::string("/") + action, body.dump(), std::chrono::minutes(5));
+    // Agents from before switchovers had an endpoint of their own.
+    if (reply.status == 501) reply = context.call(receiver, "POST", "/failover", body.dump(), std::chrono::minutes(5));
   } catch (const CommandError& error) {
     fmt::print("Could not reach {}: {}. Writing the request to etcd instead.\n", receiver.name.text(), error.text);
     FailoverRequest request;
@@ -104,9 +90,11 @@ void switchover(Context& context, MoveOptions options) {
     options.candidate = prompt(fmt::format("Candidate [{}] []", names), "");
   check_candidate(*view, options.candidate, current, "switchover");
   if (options.scheduled.empty() && !options.force) {
-    options.scheduled = prompt("When should the switchover take place (e.g. 2026-11-24T10:00 )  [now]", "now");
+    options.scheduled =
+        prompt(fmt::format("When should the switchover take place (e.g. {} )  [now]", example_time()), "now");
   }
   const std::string scheduled = schedule_of(options.scheduled);
+  if (!scheduled.empty() && is_paused(*view)) throw CommandError{"Can't schedule switchover in the paused state"};
   if (!options.force && !confirmed(fmt::format("Are you sure you want to {} cluster {}, demoting current leader {}?",
                                                scheduled.empty() ? "switchover" : "schedule switchover of",
                                                context.config().scope, current))) {
@@ -125,6 +113,16 @@ void failover(Context& context, MoveOptions options) {
   }
   if (options.candidate.empty()) throw CommandError{"Failover could be performed only to a specific candidate"};
   check_candidate(*view, options.candidate, current, "failover");
+  const auto& synchronous = view->sync.standbys;
+  const bool asynchronous =
+      !view->sync.leader.text().empty() && !synchronous.empty() &&
+      std::find(synchronous.begin(), synchronous.end(), MemberName(options.candidate)) == synchronous.end();
+  if (asynchronous && !options.force &&
+      !confirmed(fmt::format("Are you sure you want to failover to the asynchronous node {}? Transactions that it has "
+                             "not received would be lost.",
+                             options.candidate))) {
+    throw CommandError{"Aborting failover"};
+  }
   if (!options.force &&
       !confirmed(fmt::format("Are you sure you want to failover cluster {}{}?", context.config().scope,
                              current.empty() ? "" : ", demoting current leader " + current))) {

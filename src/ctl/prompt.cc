@@ -1,44 +1,15 @@
 #include <fmt/chrono.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <ctime>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
+#include "base/timestamp.h"
 #include "ctl/verbs.h"
 
 namespace pgvigil::ctl {
 namespace {
-
-void emit(const nlohmann::json& json, int depth, std::string& out) {
-  const std::string indent(static_cast<std::size_t>(depth) * 2, ' ');
-  const auto scalar = [](const nlohmann::json& value) {
-    if (!value.is_string()) return value.dump();
-    const auto& text = value.get_ref<const std::string&>();
-    const bool odd = text.empty() || text.find_first_of(":#{}[],&*!|>'\"%@`\n\\") != std::string::npos ||
-                     text.front() == ' ' || text.back() == ' ' || text.front() == '-' ||
-                     text.find_first_not_of("0123456789.+-eExXoO_") == std::string::npos || text == "true" ||
-                     text == "false" || text == "null" || text == "yes" || text == "no" || text == "on" ||
-                     text == "off" || text == "~";
-    if (!odd) return text;
-    if (text.find('\n') != std::string::npos || text.find('\\') != std::string::npos) return value.dump();
-    std::string quoted = "'";
-    for (const char c : text) quoted += c == '\'' ? std::string("''") : std::string(1, c);
-    return quoted + "'";
-  };
-  if (json.is_object()) {
-    for (const auto& [key, value] : json.items()) {
-      if (value.is_structured() && !value.empty()) {
-        out += indent + key + ":\n";
-        emit(value, value.is_array() ? depth : depth + 1, out);
-      } else {
-        out += indent + key + ": " + (value.is_structured() ? value.dump() : scalar(value)) + "\n";
-      }
-    }
-  } else if (json.is_array()) {
-    for (const auto& value : json) out += indent + "- " + (value.is_structured() ? value.dump() : scalar(value)) + "\n";
-  }
-}
 
 bool has_role(const ClusterView& view, const Member& member, const std::string& role) {
   const bool leads = view.led_by(member.name);
@@ -47,10 +18,20 @@ bool has_role(const ClusterView& view, const Member& member, const std::string& 
   if (role == "primary") return leads && member.role != Role::StandbyLeader;
   if (role == "standby-leader") return leads && member.role == Role::StandbyLeader;
   if (role == "replica" || role == "standby") return !leads;
-  throw CommandError{"unknown role " + role + "; use leader, primary, standby-leader, replica, standby or any"};
+  throw CommandError{fmt::format("unknown role {}; use {}", role, fmt::join(member_roles(), ", "))};
 }
 
 }  // namespace
+
+const std::vector<std::string>& member_roles() {
+  static const std::vector<std::string> roles{"leader", "primary", "standby-leader", "replica", "standby", "any"};
+  return roles;
+}
+
+const std::vector<std::string>& output_formats() {
+  static const std::vector<std::string> formats{"pretty", "tsv", "json", "yaml", "yml"};
+  return formats;
+}
 
 bool confirmed(const std::string& question) {
   const std::string answer = prompt(question + " [y/N]", "n");
@@ -63,13 +44,6 @@ std::string prompt(const std::string& question, const std::string& fallback) {
   std::string line;
   if (!std::getline(std::cin, line)) throw CommandError{"Aborted!"};
   return line.empty() ? fallback : line;
-}
-
-std::string yaml_of(const std::string& json) {
-  const auto parsed = nlohmann::json::parse(json, nullptr, false);
-  std::string out;
-  if (parsed.is_structured()) emit(parsed, 0, out);
-  return out;
 }
 
 std::vector<const Member*> select(const ClusterView& view, const std::string& role,
@@ -86,6 +60,24 @@ std::vector<const Member*> select(const ClusterView& view, const std::string& ro
                    [&view](const Member* a, const Member* b) { return view.led_by(a->name) && !view.led_by(b->name); });
   if (chosen.empty()) throw CommandError{"No members found among provided members"};
   return chosen;
+}
+
+std::string schedule_of(const std::string& text) {
+  if (text.empty() || text == "now") return {};
+  if (parse_instant(text)) return text;
+  const std::time_t now = std::time(nullptr);
+  const std::string zone = fmt::format("{:%z}", fmt::localtime(now));
+  const std::string with_zone = text + zone.substr(0, 3) + ":" + zone.substr(3);
+  if (!parse_instant(with_zone)) {
+    throw CommandError{fmt::format(
+        "Unable to parse scheduled timestamp ({}). It should be in an unambiguous format (e.g. ISO 8601)", text)};
+  }
+  return with_zone;
+}
+
+std::string example_time() {
+  constexpr std::time_t kHour = 3600;
+  return fmt::format("{:%Y-%m-%dT%H:%M}", fmt::localtime(std::time(nullptr) + kHour));
 }
 
 std::string now_text() { return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr))); }

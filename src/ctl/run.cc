@@ -84,8 +84,11 @@ Format format_of(const std::string& name) {
 // The tree of verbs with the places their options are parsed into, and the verb that was chosen.
 class Program {
  public:
-  Program(const std::string& name, std::string version, const KvFactory& make_kv)
-      : app_("Operates a PostgreSQL cluster", name), version_(std::move(version)), make_kv_(make_kv) {
+  Program(const std::string& name, std::string version, const KvFactory& make_kv, std::vector<VerbWords> others)
+      : app_("Operates a PostgreSQL cluster", name),
+        version_(std::move(version)),
+        make_kv_(make_kv),
+        others_(std::move(others)) {
     app_.add_option("-c,--config-file", globals_.file, "configuration file");
     app_.add_option("-d,--dcs,--dcs-url", globals_.dcs_url, "etcd3://host:port/namespace");
     app_.add_flag("-k,--insecure", globals_.insecure, "do not verify the members' certificates");
@@ -94,6 +97,9 @@ class Program {
     add_moving();
     add_members();
     add_changing();
+    add_standby_cluster();
+    add_query();
+    add_completion();
   }
 
   int run(int argc, char** argv) {
@@ -147,8 +153,7 @@ class Program {
     return watch_default_ ? std::optional<double>(2.0) : std::nullopt;
   }
   void add_format(CLI::App* sub) {
-    sub->add_option("-f,--format", format_, "pretty, tsv, json or yaml")
-        ->check(CLI::IsMember({"pretty", "tsv", "json", "yaml", "yml"}));
+    sub->add_option("-f,--format", format_, "pretty, tsv, json or yaml")->check(CLI::IsMember(output_formats()));
   }
 
   void add_showing() {
@@ -162,13 +167,15 @@ class Program {
     add_watching(cluster_verb("topology", "who streams from whom", [this](Context& context) {
       list(context, {true, false, Format::Pretty}, false, watching());
     }));
-    add_format(cluster_verb("history", "the changes of leader",
-                            [this](Context& context) { history(context, format_of(format_)); }));
+    auto* past = cluster_verb("history", "the changes of leader",
+                              [this](Context& context) { history(context, of_config_, format_of(format_)); });
+    past->add_flag("--config", of_config_, "the changes of the dynamic configuration instead");
+    add_format(past);
     cluster_verb("show-config", "the dynamic configuration", [](Context& context) { show_config(context); });
     auto* address =
         cluster_verb("dsn", "how to reach a member", [this](Context& context) { dsn(context, role_, member_); });
-    auto* by_role = address->add_option("-r,--role", role_);
-    address->add_option("-m,--member", member_)->excludes(by_role);
+    auto* by_role = address->add_option("-r,--role", role_, "default: leader");
+    address->add_option("-m,--member", member_, "instead of a role")->excludes(by_role);
     auto* version = app_.add_subcommand("version", "of this program, and of members");
     version->add_option("CLUSTER_NAME", globals_.cluster);
     version->add_option("MEMBER_NAMES", members_.members);
@@ -184,12 +191,12 @@ class Program {
   void add_moving() {
     auto* switching =
         cluster_verb("switchover", "hand the lead over", [this](Context& context) { switchover(context, move_); });
-    switching->add_option("--leader,--primary,--master", move_.leader);
+    switching->add_option("--leader,--primary,--master", move_.leader, "who leads now");
     switching->add_option("--scheduled", move_.scheduled, "time, or now");
     auto* failing =
         cluster_verb("failover", "make a member the leader", [this](Context& context) { failover(context, move_); });
     for (auto* sub : {switching, failing}) {
-      sub->add_option("--candidate", move_.candidate);
+      sub->add_option("--candidate", move_.candidate, "who shall lead");
       sub->add_flag("--force", move_.force, "do not ask");
     }
   }
@@ -197,27 +204,25 @@ class Program {
     auto* restarting =
         member_verb("restart", "restart PostgreSQL", [this](Context& context) { restart(context, members_); });
     restarting->add_flag("--any", members_.any, "one of them");
-    restarting->add_option("--scheduled", members_.scheduled);
+    restarting->add_option("--scheduled", members_.scheduled, "time, or now");
     restarting->add_option("--pg-version", members_.pg_version, "only servers older than this");
     restarting->add_flag("--pending", members_.pending, "only members that wait for a restart");
-    restarting->add_option("--timeout", members_.timeout);
+    restarting->add_option("--timeout", members_.timeout, "seconds; longer: the leader fails over");
     member_verb("reload", "read the configuration again", [this](Context& context) { reload(context, members_); });
     auto* copying =
         member_verb("reinit", "make a new copy of a replica", [this](Context& context) { reinit(context, members_); });
-    copying->add_flag("--from-leader", members_.from_leader);
-    copying->add_flag("--wait", members_.wait);
-    auto* flushing = verb("flush", "drop a schedule", [this](Context& context) { flush(context, members_, target_); });
+    copying->add_flag("--from-leader", members_.from_leader, "copy from the leader, not from a replica");
+    copying->add_flag("--wait", members_.wait, "until the copy is complete");
+    auto* flushing = verb("flush", "drop a schedule", [this](Context& context) {
+      const std::string target = members_.members.back();
+      members_.members.pop_back();
+      flush(context, members_, target);
+    });
     flushing->add_option("CLUSTER_NAME", globals_.cluster)->required();
     flushing->add_option("MEMBER_NAMES_AND_TARGET", members_.members, "members, then restart or switchover")
         ->required();
-    flushing->add_option("-r,--role", members_.role);
-    flushing->add_flag("--force", members_.force);
-    flushing->preparse_callback([](std::size_t) {});
-    flushing->final_callback([this] {
-      if (members_.members.empty()) return;
-      target_ = members_.members.back();
-      members_.members.pop_back();
-    });
+    flushing->add_option("-r,--role", members_.role, "of the members");
+    flushing->add_flag("--force", members_.force, "do not ask");
   }
   void add_changing() {
     for (const bool pausing : {true, false}) {
@@ -227,33 +232,78 @@ class Program {
     }
     auto* editing = cluster_verb("edit-config", "change the dynamic configuration",
                                  [this](Context& context) { edit_config(context, edit_); });
-    editing->add_flag("-q,--quiet", edit_.quiet);
+    editing->add_flag("-q,--quiet", edit_.quiet, "do not show the difference");
     editing->add_option("-s,--set", edit_.set, "key.key=value; null deletes")->allow_extra_args(false);
     editing->add_option("-p,--pg", edit_.parameters, "name=value below postgresql.parameters")->allow_extra_args(false);
     editing->add_option("--apply", edit_.apply, "file with a patch, or -");
     editing->add_option("--replace", edit_.replace, "file with everything, or -");
-    editing->add_flag("--force", edit_.force);
+    editing->add_flag("--force", edit_.force, "do not ask");
     auto* removing = verb("remove", "delete all keys of the cluster", [](Context& context) { remove(context); });
     removing->add_option("CLUSTER_NAME", globals_.cluster)->required();
+  }
+
+  void add_standby_cluster() {
+    auto* demoting = cluster_verb("demote-cluster", "make the cluster a standby of another one",
+                                  [this](Context& context) { demote_cluster(context, demote_); });
+    demoting->add_option("--host", demote_.host, "of the other cluster");
+    demoting->add_option("--port", demote_.port, "of the other cluster")->check(CLI::Range(1, 65535));
+    demoting->add_option("--restore-command", demote_.restore_command, "gets its WAL from an archive");
+    demoting->add_option("--primary-slot-name", demote_.primary_slot_name, "a slot of the other cluster");
+    demoting->add_flag("--force", demote_.force, "do not ask");
+    cluster_verb("promote-cluster", "make a standby cluster a cluster of its own", [this](Context& context) {
+      promote_cluster(context, demote_.force);
+    })->add_flag("--force", demote_.force, "do not ask");
+  }
+  void add_query() {
+    auto* asking = cluster_verb("query", "SQL on a member", [this](Context& context) {
+      query_.format = format_of(query_format_);
+      query(context, query_, watching());
+    });
+    asking->add_option("-c,--command", query_.command, "the SQL");
+    asking->add_option("-f,--file", query_.file, "a file with the SQL, or -");
+    asking->add_option("--format", query_format_, "pretty, tsv, json or yaml")->check(CLI::IsMember(output_formats()));
+    asking->add_option("-U,--username", query_.username, "PostgreSQL's user");
+    asking->add_flag("--password", query_.ask_password, "ask for the password");
+    asking->add_option("-d,--dbname", query_.dbname, "default: postgres");
+    asking->add_option("-r,--role", query_.role, "of the member; default: primary");
+    asking->add_option("-m,--member", query_.member, "instead of a role");
+    asking->add_option("--delimiter", query_.delimiter, "between the columns of tsv");
+    add_watching(asking);
+  }
+  void add_completion() {
+    auto* sub = app_.add_subcommand("completion", "a completion script for a shell");
+    sub->add_option("SHELL", shell_)->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    sub->callback([this] {
+      chosen_ = [this] {
+        auto words = words_of(app_);
+        words.verbs.insert(words.verbs.end(), others_.begin(), others_.end());
+        fmt::print("{}", completion_script(shell_, words));
+      };
+    });
   }
 
   CLI::App app_;
   std::string version_;
   const KvFactory& make_kv_;
+  std::vector<VerbWords> others_;
   Globals globals_;
   MoveOptions move_;
   MemberOptions members_;
   EditOptions edit_;
-  std::string format_ = "pretty", role_, member_, target_;
-  bool extended_ = false, timestamp_ = false, watch_default_ = false, wait_ = false;
+  DemoteOptions demote_;
+  QueryOptions query_;
+  std::string query_format_ = "tsv", shell_;
+  std::string format_ = "pretty", role_, member_;
+  bool of_config_ = false, extended_ = false, timestamp_ = false, watch_default_ = false, wait_ = false;
   double watch_ = 0;
   std::function<void()> chosen_ = [] {};
 };
 
 }  // namespace
 
-int run_ctl(int argc, char** argv, const std::string& program, const std::string& version, const KvFactory& make_kv) {
-  return Program(program, version, make_kv).run(argc, argv);
+int run_ctl(int argc, char** argv, const std::string& program, const std::string& version, const KvFactory& make_kv,
+            std::vector<VerbWords> others) {
+  return Program(program, version, make_kv, std::move(others)).run(argc, argv);
 }
 
 }  // namespace pgvigil::ctl

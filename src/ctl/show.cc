@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "ctl/verbs.h"
+#include "ctl/yaml_text.h"
 
 namespace pgvigil::ctl {
 
@@ -20,7 +21,10 @@ void list(Context& context, const ListOptions& options, bool timestamp, std::opt
   }
 }
 
-void history(Context& context, Format format) { fmt::print("{}", history_table(*context.view(), format)); }
+void history(Context& context, bool of_config, Format format) {
+  const auto view = context.view();
+  fmt::print("{}", of_config ? config_history_table(*view, format) : history_table(*view, format));
+}
 
 void show_config(Context& context) {
   const auto view = context.view();

@@ -432,14 +432,12 @@ Task<TxnReply> ClusterStore::reserve_timeline(Timeline timeline, TimePoint deadl
   return impl_->put_as_leader(kTimelineKey, std::to_string(timeline.value()), deadline);
 }
 
-Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {
-  return impl_->put_if(std::string(kFailsafeKey), std::move(json), LeaseId(), std::nullopt, deadline);
+Task<TxnReply> ClusterStore::write_config_history(std::string json, TimePoint deadline) {
+  return impl_->put_as_leader(kConfigHistoryKey, std::move(json), deadline);
 }
 
-Task<TxnReply> ClusterStore::write_extra(std::string name, std::string value, bool with_lease, TimePoint deadline) {
-  const LeaseId lease = with_lease ? impl_->my_lease() : LeaseId();
-  std::string key = std::string(kExtraFolder) + name;
-  return impl_->put_if(std::move(key), std::move(value), lease, std::nullopt, deadline);
+Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {
+  return impl_->put_if(std::string(kFailsafeKey), std::move(json), LeaseId(), std::nullopt, deadline);
 }
 
 }  // namespace pgvigil::dcs

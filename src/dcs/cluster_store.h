@@ -96,6 +96,7 @@ class ClusterStore {
   // successor's election must not tell the next race of its own position.
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);
   Task<TxnReply> write_history(std::string json, TimePoint deadline);
+  Task<TxnReply> write_config_history(std::string json, TimePoint deadline);
   // Claims a timeline number for a promotion.
   Task<TxnReply> reserve_timeline(Timeline timeline, TimePoint deadline);
   Task<TxnReply> write_config(std::string json, std::optional<Revision> expected,
@@ -104,8 +105,6 @@ class ClusterStore {
   Task<TxnReply> write_sync(std::string json, Revision expected, TimePoint deadline);  // 0: must not exist
   Task<TxnReply> delete_sync(Revision expected, TimePoint deadline);
   Task<TxnReply> write_failsafe(std::string json, TimePoint deadline);
-  // pgvigil's own keys live under pgvigil/<name>, which Patroni ignores.
-  Task<TxnReply> write_extra(std::string name, std::string value, bool with_lease, TimePoint deadline);
 
  private:
   struct Impl;

@@ -220,6 +220,25 @@ std::vector<HistoryEntry> parse_history(const std::string& value) {
   return history;
 }
 
+std::vector<ConfigChange> parse_config_history(const std::string& value) {
+  std::vector<ConfigChange> history;
+  const Json json = parse(value);
+  if (!json.is_array()) return history;
+  for (const auto& line : json) {
+    if (!line.is_object()) continue;
+    ConfigChange change;
+    if (const auto* revision = find(line, "revision")) change.revision = Revision(integer(*revision).value_or(0));
+    change.timestamp = text_of(line, "timestamp");
+    if (const auto* changes = find(line, "changes"); changes != nullptr && changes->is_array()) {
+      for (const auto& text : *changes) {
+        if (text.is_string()) change.changes.push_back(text.get<std::string>());
+      }
+    }
+    history.push_back(std::move(change));
+  }
+  return history;
+}
+
 SyncKey parse_sync(const std::string& value) {
   SyncKey sync;
   const Json json = parse(value);

@@ -83,6 +83,14 @@ std::string history_to_json(const std::vector<HistoryEntry>& history) {
   return compact(json);
 }
 
+std::string config_history_to_json(const std::vector<ConfigChange>& history) {
+  Json json = Json::array();
+  for (const auto& entry : history) {
+    json.push_back({{"revision", entry.revision.value()}, {"timestamp", entry.timestamp}, {"changes", entry.changes}});
+  }
+  return compact(json);
+}
+
 std::string sync_to_json(const SyncKey& sync) {
   Json json;
   json["leader"] = sync.leader.empty() ? Json(nullptr) : Json(sync.leader.text());

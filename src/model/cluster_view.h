@@ -46,6 +46,12 @@ struct SyncKey {      // the `sync` key
   Revision mod_revision;  // 0: the key does not exist
 };
 
+struct ConfigChange {  // one line of pgvigil/config_history
+  Revision revision;   // of the `config` key after the change
+  std::string timestamp;
+  std::vector<std::string> changes;  // "ttl: 30 -> 20"
+};
+
 struct HistoryEntry {
   Timeline timeline;
   Lsn switch_point;
@@ -75,7 +81,8 @@ struct ClusterView {
   bool failsafe_present = false;
   Timeline reserved_timeline;  // the highest that a promotion has claimed, whether it came to its end or not
   Revision reserved_revision;
-  ClusterSettings settings;  // from config, or the last good one
+  std::vector<ConfigChange> config_history;  // the oldest first
+  ClusterSettings settings;                  // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {
     const auto found = std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });

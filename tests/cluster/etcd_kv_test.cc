@@ -57,9 +57,8 @@ class Client {
   }
   auto range(const std::string& key, Duration within = seconds(5), Consistency consistency = Consistency::Linearizable,
              const std::string& range_end = {}) {
-    return (*this)(within, [&, range_end](KvStore& store, TimePoint by) {
-      return store.range(key, range_end, consistency, by);
-    });
+    return (*this)(
+        within, [&, range_end](KvStore& store, TimePoint by) { return store.range(key, range_end, consistency, by); });
   }
   std::optional<std::string> get(const std::string& key, Duration within = seconds(5)) {
     auto answer = range(key, within);
@@ -316,8 +315,8 @@ TEST(EtcdKv, RenewsTokensThatExpireAndTokensOfAnOldAuthRevision) {
                                   keys},
                                  keys + "/log"),
             0);
-  settings.arguments = {"--auth-token", "jwt,pub-key=" + keys + "/jwt.pub,priv-key=" + keys +
-                                            "/jwt.key,sign-method=RS256,ttl=2s"};
+  settings.arguments = {"--auth-token",
+                        "jwt,pub-key=" + keys + "/jwt.pub,priv-key=" + keys + "/jwt.key,sign-method=RS256,ttl=2s"};
   EtcdMembers etcd(settings);
   enable_auth(etcd);
   Client client(as_user(etcd, "secret"));

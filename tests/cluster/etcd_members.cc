@@ -95,17 +95,32 @@ void EtcdMembers::start(int member) {
   const std::string client = scheme + loopback(chosen.client_port), peer = "http://" + loopback(chosen.peer_port);
   std::string cluster;
   for (std::size_t i = 0; i < members_.size(); ++i) {
-    cluster +=
-        (i > 0 ? ",e" : "e") + std::to_string(i) + "=http://" + loopback(members_[i].peer_port);
+    cluster += (i > 0 ? ",e" : "e") + std::to_string(i) + "=http://" + loopback(members_[i].peer_port);
   }
   postgres::SpawnOptions options;
-  options.argv = {"/usr/bin/etcd", "--name", name, "--data-dir", directory_ + "/" + name, "--listen-client-urls", client,
-                  "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                  "--initial-cluster", cluster, "--heartbeat-interval", "100", "--election-timeout", "1000",
+  options.argv = {"/usr/bin/etcd",
+                  "--name",
+                  name,
+                  "--data-dir",
+                  directory_ + "/" + name,
+                  "--listen-client-urls",
+                  client,
+                  "--advertise-client-urls",
+                  client,
+                  "--listen-peer-urls",
+                  peer,
+                  "--initial-advertise-peer-urls",
+                  peer,
+                  "--initial-cluster",
+                  cluster,
+                  "--heartbeat-interval",
+                  "100",
+                  "--election-timeout",
+                  "1000",
                   "--unsafe-no-fsync"};
   if (settings_.tls) {
-    for (const char* more : {"--client-cert-auth", "--trusted-ca-file", "ca.crt", "--cert-file", "etcd.crt",
-                             "--key-file", "etcd.key"}) {
+    for (const char* more :
+         {"--client-cert-auth", "--trusted-ca-file", "ca.crt", "--cert-file", "etcd.crt", "--key-file", "etcd.key"}) {
       options.argv.push_back(*more == '-' ? std::string(more) : directory_ + "/" + more);
     }
   }

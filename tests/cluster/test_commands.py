@@ -1,10 +1,13 @@
 """The operator's commands on a living cluster."""
 
+import datetime
 import json
+import os
 import subprocess
 
 import pytest
-from harness import BIN, Cluster, wait_for
+import yaml
+from harness import BIN, SUPERUSER_PASSWORD, Cluster, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,8 @@ def test_configuration(cluster):
     shown = ctl(cluster, "show-config").stdout
     assert "loop_wait: 3" in shown and "    work_mem: 6MB" in shown
     assert ctl(cluster, "edit-config", "-s", "loop_wait=3", "--force").stdout == "Not changed\n"
+    changed = wait_for(lambda: json.loads(ctl(cluster, "history", "--config", "-f", "json").stdout or "[]"), 10, "it is written down")[-1]
+    assert changed["Change"] == "loop_wait: 2 -> 3\npostgresql.parameters.work_mem: (none) -> 6MB"
     done = ctl(cluster, "edit-config", "-s", "ttl=soon", "--force")
     assert done.returncode == 1 and "ttl" in done.stdout
 
@@ -97,3 +102,84 @@ def test_healthcheck(cluster):
     refused = check(other, "primary")
     assert refused.returncode == 1 and "status 503" in refused.stderr
     assert subprocess.run([BIN / "pgvigil", "healthcheck"], capture_output=True, timeout=20).returncode == 2
+
+
+def test_query(cluster):
+    leader, other = cluster.pair()
+
+    def query(*arguments, stdin=""):
+        return ctl(cluster, "query", "-U", "postgres", "--password", *arguments, stdin=SUPERUSER_PASSWORD + "\n" + stdin)
+    sql = "SELECT pg_is_in_recovery() AS standby, 1 AS one"
+    assert query("-c", sql).stdout.endswith("standby\tone\nf\t1\n")
+    assert query("-c", sql, "-r", "replica", "--delimiter", ";").stdout.endswith("standby;one\nt;1\n")
+    assert json.loads(query("-m", other.name, "-c", sql, "--format", "json").stdout.split(": ", 1)[1]) == [{"standby": "t", "one": "1"}]
+    failed = query("-c", "SELECT 1/0")
+    assert failed.returncode == 0 and failed.stdout.rstrip().endswith("ERROR, SQLSTATE: 22012")
+    refused = ctl(cluster, "query", "-U", "postgres", "--password", "-c", "SELECT 1", stdin="wrong\n")
+    assert refused.returncode == 0 and "No connection to member" in refused.stdout and "wrong" not in refused.stdout
+    assert query().returncode == 1 and query("-c", "SELECT 1", "-f", "x").returncode == 1
+    assert query("-c", "SELECT 1", "-r", "replica", "-m", "a").returncode == 1
+
+
+def test_schedules_are_made_shown_and_flushed(cluster):
+    leader, other = cluster.pair()
+    later = (datetime.datetime.now() + datetime.timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M")  # without a zone: this machine's
+    done = ctl(cluster, "restart", "demo", other.name, "--scheduled", later, "--pg-version", "99.1", "--force")
+    assert f"Success: restart scheduled on member {other.name}" in done.stdout, done.stdout + done.stderr
+    wait_for(lambda: f"{later}:00" in ctl(cluster, "list").stdout and "if version < 99.1" in ctl(cluster, "list").stdout, 10, "it is shown")
+    again = ctl(cluster, "restart", "demo", other.name, "--scheduled", later, stdin="y\n\n")
+    assert f"Failed: another restart is already scheduled on member {other.name}" in again.stdout
+    assert f"Success: flush scheduled restart for member {other.name}" in ctl(cluster, "flush", "demo", other.name, "restart", "--force").stdout
+    assert f"No scheduled restart for member {other.name}" in ctl(cluster, "flush", "demo", other.name, "restart", "--force").stdout
+    done = ctl(cluster, "switchover", "--candidate", other.name, "--scheduled", later, "--force")
+    assert done.returncode == 0 and "scheduled" in done.stdout, done.stdout
+    wait_for(lambda: " Switchover scheduled at: " in ctl(cluster, "list").stdout, 10, "it is shown")
+    assert "Success: " in ctl(cluster, "flush", "demo", "switchover").stdout
+    assert "No pending scheduled switchover" in ctl(cluster, "flush", "demo", "switchover").stdout
+    assert leader.is_leader()
+
+
+def test_completion_is_understood_by_the_shells(tmp_path):
+    for shell in ("bash", "zsh", "fish"):
+        done = subprocess.run([BIN / "pgvigil", "completion", shell], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0 and "switchover" in done.stdout and "healthcheck" in done.stdout
+        script = tmp_path / shell
+        script.write_text(done.stdout)
+        checked = subprocess.run([shell, "-n", script], capture_output=True, text=True, timeout=20)
+        assert checked.returncode == 0, checked.stderr
+
+    def bash(*words):
+        line = f"source {tmp_path}/bash; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _pgvigil; echo ${{COMPREPLY[@]}}"
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20).stdout.split()
+    assert bash("pgvigil", "swi") == ["switchover"]
+    assert bash("pgvigil", "-c", "file", "list", "--format", "''") == ["pretty", "tsv", "json", "yaml", "yml"]
+    assert bash("patronictl", "switchover", "--cand") == ["--candidate"]
+    assert "postgresql" not in bash("pgvigil", "restart", "--role", "re") and bash("pgvigil", "restart", "--role", "re") == ["replica"]
+
+
+def test_configurations_are_made_and_validated(cluster, tmp_path):
+    leader = cluster.wait_healthy()
+    sample = tmp_path / "sample.yml"
+    assert subprocess.run([BIN / "patroni", "--generate-sample-config", sample], timeout=20).returncode == 0
+    assert sample.stat().st_mode & 0o777 == 0o600 and "bootstrap:" in sample.read_text()
+    dsn = f"host=127.0.0.1 port={leader.port} user=postgres dbname=postgres"
+
+    def generate(*arguments, password=SUPERUSER_PASSWORD):
+        return subprocess.run([BIN / "pgvigil", "agent", "--generate-config", "--dsn", dsn, *arguments], capture_output=True,
+                              text=True, timeout=20, env={**os.environ, "PGPASSWORD": password})
+    made = generate()
+    assert made.returncode == 0, made.stderr
+    document = yaml.safe_load(made.stdout)
+    assert document["postgresql"]["data_dir"] == str(leader.data) and document["scope"] == "demo"
+    assert document["bootstrap"]["dcs"]["postgresql"]["parameters"]["max_connections"] == "100"
+    assert any("replicator" in line for line in document["postgresql"]["pg_hba"])
+    assert SUPERUSER_PASSWORD not in made.stdout
+    assert generate(password="wrong").returncode == 1
+
+    def validate(*arguments):
+        return subprocess.run([BIN / "patroni", "--validate-config", *arguments, leader.config], capture_output=True, text=True, timeout=20)
+    taken = validate()
+    assert taken.returncode == 1 and f"restapi.listen: port {leader.rest} is taken by" in taken.stdout
+    assert validate("-i").returncode == 0
+    printed = validate("-i", "-p").stdout
+    assert "password: '***'" in printed and SUPERUSER_PASSWORD not in printed
