@@ -36,8 +36,9 @@ struct Options {
   // The rules; the simulator's mutations replace them.
   std::function<Decision(const ClusterView&, const LocalState&, TimePoint)> decide;  // empty: ha::decide
   bool watchdog_required = false;
-  // Feeds the watchdog device until this deadline; false: it cannot be used. Empty: there is none.
-  std::function<bool(TimePoint leader_until)> feed_watchdog;
+  // Whether the watchdog device may be used, feeding it (false: it cannot be), ending it. Empty: there is none.
+  std::function<bool()> watchdog_usable;
+  std::function<bool(Duration ttl, Duration loop_wait)> feed_watchdog;
   std::function<void()> stop_watchdog;
 };
 

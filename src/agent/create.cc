@@ -3,11 +3,23 @@
 #include "model/slot_name.h"
 
 namespace pgvigil::agent {
+namespace {
+
+// What takes hours is not told of every second.
+constexpr Duration kProgressFirst = std::chrono::seconds(2);
+constexpr Duration kProgressLast = std::chrono::minutes(5);
+
+}  // namespace
 
 postgres::Progress Agent::Impl::progress_sink() {
-  return [this](const std::string& text) {
+  return [this, next = now() + kProgressFirst, pause = kProgressFirst](const std::string& text) mutable {
     progress_ = text;
     publish_status();
+    if (now() >= next) {
+      log.info("{}", text);
+      pause = std::min<Duration>(pause * 2, kProgressLast);
+      next = now() + pause;
+    }
     // `list` reads the member key: the loop writes it, at most once a second.
     if (now() - published_at_ > std::chrono::seconds(1)) wake();
   };
@@ -64,6 +76,7 @@ Task<void> Agent::Impl::bootstrap() {
   if (!done) log.error("{}", done.error().message());
   // Not a server that runs on while somebody else creates the cluster.
   p.postgres.kill_now();
+  (void)co_await stop_server(postgres::StopMode::Immediate);  // until it is gone
   const TimePoint deadline = dcs_deadline();
   auto freed = co_await p.store.delete_initialize(claim_, deadline);
   bool unused = freed.outcome == dcs::WriteOutcome::Applied;

@@ -104,6 +104,7 @@ Task<void> Agent::Impl::observe() {
   if (guarded_pid_ != 0 && operation_ == Operation::None && !may_write) disarm_guard();
   // In maintenance mode nothing is stopped, not even by a lease that ends.
   if (guarded_pid_ != 0 && operation_ == Operation::None && settings().pause) disarm_guard();
+  if (guarded_pid_ == 0) watchdog_failed_ = options.watchdog_usable && !options.watchdog_usable();
   // A primary that was adopted, or restarted by hand while paused, comes under the guard as soon as the key is ours.
   if (instance_.running_as_primary() && attached() && !settings().pause && guarded_pid_ != instance_.postmaster_pid &&
       operation_ == Operation::None) {

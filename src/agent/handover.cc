@@ -77,7 +77,28 @@ Task<bool> Agent::Impl::give_up_lead(Lsn shutdown_checkpoint) {
   co_return false;
 }
 
+// The leader of a standby cluster has committed nothing of its own: it need not stop, and there is no checkpoint to
+// wait for. It goes on as a replica of whoever takes the key.
+Task<void> Agent::Impl::give_up_standby_lead(std::string reason) {
+  log.info("{}: giving up the lead of the standby cluster", reason);
+  ClusterStatus status = status_value();
+  const TimePoint deadline = dcs_deadline();
+  auto reply = co_await p.store.release_leader(std::move(status), deadline);
+  if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);
+  if (view()->led_by(p.node.name())) {
+    log.error("the handover is called off: the leader key could not be given up");
+    co_return;
+  }
+  running_as_.reset();
+  set_role(Role::Replica);
+  p.postgres.run_callback("on_role_change", "replica");
+}
+
 Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
+  if (role_ == Role::StandbyLeader && instance_.in_recovery) {
+    co_await give_up_standby_lead(std::move(reason));
+    co_return;
+  }
   const bool any_state = view()->failover && !view()->failover->is_switchover();
   const auto state = std::make_shared<Confirmation>(p.clock);
   const LocalState self = local_state();

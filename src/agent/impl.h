@@ -47,7 +47,8 @@ struct Agent::Impl {
   [[nodiscard]] std::optional<TimePoint> lease_until() const;
   // Attached, with enough of the lease left to start a primary on its strength.
   [[nodiscard]] bool lead_is_fresh() const;
-  // The guard watches `pid` until the lease's deadline; false (and one log line) when that cannot be had.
+  // The guard watches `pid` until the lease's deadline, and the watchdog device is fed; false (and one log line) when
+  // that cannot be had. A device that cannot be used counts only where it is required.
   bool arm_guard(std::int64_t pid);
   // The guard strikes no later than `until`: before the key moves to a lease that may end sooner than the old one.
   bool guard_within(TimePoint until);
@@ -102,6 +103,7 @@ struct Agent::Impl {
   struct Confirmation;
   Task<void> confirm(std::shared_ptr<Confirmation> state);
   Task<bool> give_up_lead(Lsn shutdown_checkpoint);
+  Task<void> give_up_standby_lead(std::string reason);
   Task<void> restart_server(RestartRequest request);
 
   [[nodiscard]] std::optional<postgres::Upstream> upstream(const MemberName& target) const;

@@ -88,9 +88,6 @@ void Agent::Impl::lease_confirmed() {
   if (!attached()) return;
   held_until_ = lease_until();
   if (guarded_pid_ != 0 && !settings().pause) (void)arm_guard(guarded_pid_);
-  if (options.feed_watchdog && !settings().pause && guarded_pid_ != 0) {
-    watchdog_failed_ = !options.feed_watchdog(*held_until_);
-  }
 }
 
 bool Agent::Impl::arm_guard(std::int64_t pid) {
@@ -111,7 +108,8 @@ bool Agent::Impl::arm_guard(std::int64_t pid) {
   guarded_pid_ = pid;
   armed_until_ = *until;
   held_until_ = until;
-  return true;
+  if (options.feed_watchdog) watchdog_failed_ = !options.feed_watchdog(settings().ttl, settings().loop_wait);
+  return !options.watchdog_required || !watchdog_failed_;
 }
 
 bool Agent::Impl::guard_hiccup() const { return guard_trouble_ && now() - guard_trouble_since_ < settings().ttl; }

@@ -18,7 +18,7 @@ postgres::RunAs Agent::Impl::as_primary() {
   run.before_exec = [this](std::int64_t pid) -> Result<void> {
     if (arm_guard(pid)) return {};
     return fail(Errc::Refused, "PostgreSQL is not started as the leader", {},
-                "the guard could not be armed with a proven lease");
+                "the guard could not be armed with a proven lease, or the required watchdog cannot be used");
   };
   return run;
 }

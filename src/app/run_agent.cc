@@ -15,11 +15,13 @@
 #include "agent/agent.h"
 #include "api/peer_client.h"
 #include "api/server.h"
+#include "app/before_start.h"
 #include "app/config_node.h"
 #include "app/etcd_options.h"
+#include "app/service_notify.h"
 #include "dcs/etcd/etcd_store.h"
-#include "dcs/layout.h"
 #include "guard/unix_link.h"
+#include "guard/watchdog.h"
 #include "postgres/local_postgres.h"
 
 namespace pgvigil::app {
@@ -28,7 +30,6 @@ namespace {
 // What Patroni peers take this member's version for: dotted integers, at least 4.0.0, or they fall back to habits of
 // old.
 constexpr const char* kPatroniVersion = "4.1.0";
-constexpr Duration kLoginMax = std::chrono::seconds(2);
 constexpr Duration kApiStopMax = std::chrono::seconds(2);
 constexpr std::size_t kSocketPathMax = 90;
 
@@ -73,6 +74,7 @@ class AgentProcess {
         loop_(loop),
         clock_(std::move(clock)),
         kv_(std::move(kv)),
+        notify_(environment.count("NOTIFY_SOCKET") > 0 ? environment.at("NOTIFY_SOCKET") : std::string()),
         node_(log_, std::move(config), std::move(environment), kPatroniVersion),
         store_(*clock_, *kv_, log_, store_options()),
         postgres_(*clock_, log_, {node_.name(), node_.scope(), node_.local().bootstrap, runtime_dir},
@@ -80,6 +82,7 @@ class AgentProcess {
         guard_(
             {beside_this_program("pgvigil-guard"), runtime_dir + "/guard.sock", node_.local().postgresql.data_dir, 60}),
         peers_(*clock_, log_),
+        watchdog_(log_, watchdog_settings()),
         agent_({*clock_, store_, postgres_, guard_, peers_, node_, log_}, agent_options()),
         api_(agent_, log_, {kPatroniVersion, PGVIGIL_VERSION}),
         signals_(loop, SIGTERM, SIGINT, SIGHUP) {}
@@ -108,9 +111,20 @@ class AgentProcess {
   }
   agent::Options agent_options() {
     agent::Options options;
-    const auto mode = node_.local().watchdog.mode;
-    options.watchdog_required = mode == config::WatchdogConfig::Mode::Required;
+    const auto& watchdog = node_.local().watchdog;
+    if (watchdog.mode == config::WatchdogConfig::Mode::Off) return options;
+    options.watchdog_required = watchdog.mode == config::WatchdogConfig::Mode::Required;
+    // Where there is no such device and none is required, there is nothing to talk about.
+    if (!options.watchdog_required && access(watchdog.device.c_str(), F_OK) != 0) return options;
+    options.watchdog_usable = [this] { return watchdog_.usable(); };
+    options.feed_watchdog = [this](Duration ttl, Duration loop_wait) { return watchdog_.feed(ttl, loop_wait); };
+    options.stop_watchdog = [this] { watchdog_.stop(); };
     return options;
+  }
+  [[nodiscard]] guard::WatchdogSettings watchdog_settings() const {
+    const auto& watchdog = node_.local().watchdog;
+    return {watchdog.mode == config::WatchdogConfig::Mode::Required, watchdog.device, watchdog.safety_margin,
+            watchdog.driver == "testing"};
   }
   void local_changed(const config::AgentConfig& local) {
     if (const auto done = peers_.configure(local.ctl, local.restapi); !done) log_.error("{}", done.error().message());
@@ -120,26 +134,28 @@ class AgentProcess {
     signals_.async_wait([this](const boost::system::error_code& error, int number) {
       if (error) return;
       if (number == SIGHUP) {
+        notify_.reloading();
         (void)agent_.reload();
+        notify_.ready();
       } else {
+        notify_.stopping();
         agent_.request_stop();
       }
       wait_for_signal();
     });
   }
-  // Patroni ends likewise: a wrong password does not mend itself, and an agent that retries for ever hides it. An etcd
-  // that does not answer is no reason to end.
-  Task<bool> login_works() {
-    const auto read = co_await kv_->range(dcs::cluster_prefix(node_.local().name_space, node_.scope()), {},
-                                          dcs::Consistency::Serializable, clock_->now() + kLoginMax);
-    if (read || read.error().code != Errc::Unauthorized) co_return true;
-    log_.error("{}", read.error().message());
-    co_return false;
-  }
   Task<void> run() {
     log_.info("pgvigil {} agent {} of cluster {}: REST API on port {}", PGVIGIL_VERSION, node_.name().text(),
               node_.scope(), api_.port());
-    exit_code_ = co_await login_works() ? co_await agent_.run() : 1;
+    Identity self{dcs::cluster_prefix(node_.local().name_space, node_.scope()), node_.name(), node_.api_url()};
+    const auto permitted = co_await before_start(*clock_, *kv_, peers_, std::move(self));
+    if (permitted) {
+      notify_.ready();
+      exit_code_ = co_await agent_.run();
+    } else {
+      log_.error("{}", permitted.error().message());
+    }
+    notify_.stopping();
     const TimePoint deadline = clock_->now() + kApiStopMax;
     (void)co_await api_.stop(deadline);
     log_.info("stopped");
@@ -150,11 +166,13 @@ class AgentProcess {
   asio::io_context& loop_;
   std::unique_ptr<Clock> clock_;
   std::unique_ptr<dcs::KvStore> kv_;
+  ServiceNotify notify_;
   ConfigNode node_;
   dcs::ClusterStore store_;
   postgres::LocalPostgres postgres_;
   guard::UnixGuardLink guard_;
   api::PeerClient peers_;
+  guard::Watchdog watchdog_;
   agent::Agent agent_;
   api::ApiServer api_;
   asio::signal_set signals_;

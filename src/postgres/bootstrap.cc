@@ -13,6 +13,7 @@
 namespace pgvigil::postgres {
 namespace {
 
+constexpr auto kEndMax = 10s;
 constexpr Duration kStartMax = std::chrono::minutes(10);
 constexpr Duration kRolesMax = std::chrono::minutes(1);
 
@@ -45,10 +46,16 @@ Task<Result<void>> LocalPostgres::bootstrap(Progress progress) {
   action_.begin();
   auto done = co_await initialise(std::move(progress));
   if (done) co_return done;
-  kill_now();
-  if (const auto aside = set_aside_data_directory(); !aside) log_.error("{}", aside.error().message());
-  done.error().remedy = done.error().remedy.empty() ? "the data directory was set aside as " + data_dir_ + ".failed"
-                                                    : done.error().remedy;
+  if (postmaster_.adopt()) {
+    postmaster_.expect_exit();
+    const TimePoint deadline = clock_.now() + kEndMax;
+    (void)co_await end_postmaster(deadline);
+  }
+  if (const auto aside = set_aside_data_directory(); !aside) {
+    log_.error("{}", aside.error().message());
+  } else if (done.error().remedy.empty()) {
+    done.error().remedy = "the data directory was set aside as " + data_dir_ + ".failed";
+  }
   co_return done;
 }
 

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "config/load.h"
+
 extern char** environ;
 
 namespace pgvigil::postgres {
@@ -209,8 +211,9 @@ std::vector<std::string> child_environment(const std::map<std::string, std::stri
   std::vector<std::string> result;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
-    if (text.starts_with("PATRONI_") || text.starts_with("PGVIGIL_") || text.starts_with("KUBERNETES_")) continue;
-    if (extra.find(std::string(text.substr(0, text.find('=')))) != extra.end()) continue;
+    const std::string name(text.substr(0, text.find('=')));
+    // A PostgreSQL that knows systemd would report itself as ready in the agent's place.
+    if (config::is_consumed_variable(name) || name.starts_with("PGVIGIL_") || extra.count(name) > 0) continue;
     result.emplace_back(text);
   }
   for (const auto& [name, value] : extra) {

@@ -54,8 +54,8 @@ struct Spawned {
 // Returns once the program runs; a failed exec is an error here, not an exit code later.
 Result<Spawned> spawn(const SpawnOptions& options);
 
-// Our environment without PATRONI_*, PGVIGIL_* and KUBERNETES_* (secrets of the configuration, section "Scripts" of the
-// interface), overridden by `extra`. An empty value of `extra` removes the variable.
+// Our environment without PATRONI_*, PGVIGIL_* and KUBERNETES_* (secrets of the configuration) and NOTIFY_SOCKET,
+// overridden by `extra`. An empty value of `extra` removes the variable.
 std::vector<std::string> child_environment(const std::map<std::string, std::string>& extra = {});
 
 // Splits as a POSIX shell splits words, quotes and backslashes included; no expansion. Error: an open quote.

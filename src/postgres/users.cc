@@ -1,8 +1,11 @@
 #include "postgres/users.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <set>
 
 namespace pgvigil::postgres {
 namespace {
@@ -73,7 +76,7 @@ Task<Result<void>> create_bootstrap_users(PgConnection& connection, std::vector<
       "superuser", "nosuperuser", "createdb", "nocreatedb",  "createrole",    "nocreaterole", "inherit",
       "noinherit", "login",       "nologin",  "replication", "noreplication", "bypassrls",    "nobypassrls"};
   for (auto& user : users) {
-    std::string attributes = "LOGIN";
+    std::set<std::string> attributes;
     for (const auto& option : user.options) {
       std::string lower;
       for (const char c : option) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -82,11 +85,13 @@ Task<Result<void>> create_bootstrap_users(PgConnection& connection, std::vector<
                        fmt::format("`{}` is no role option", option),
                        "use createdb, createrole, replication and the like");
       }
-      attributes += " " + lower;
+      attributes.insert(lower);
     }
+    if (attributes.count("nologin") == 0) attributes.insert("login");
+    std::string clauses = fmt::format("{}", fmt::join(attributes, " "));
     std::string name = user.name;
     Secret password = user.password;
-    auto done = co_await ensure_role(connection, std::move(name), std::move(attributes), std::move(password), deadline);
+    auto done = co_await ensure_role(connection, std::move(name), std::move(clauses), std::move(password), deadline);
     if (!done) co_return done;
   }
   co_return Result<void>();

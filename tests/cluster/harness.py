@@ -126,6 +126,15 @@ class Etcd:
             member.kill()
 
 
+def merge(base, over):
+    """Maps key by key, everything else replaces."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = value
+
+
 class Node:
     """One agent with its PostgreSQL."""
 
@@ -133,7 +142,7 @@ class Node:
         self.cluster, self.name, self.kind = cluster, name, kind
         self.port, self.rest = free_ports(2)
         self.directory = cluster.directory / name
-        self.directory.mkdir()
+        self.directory.mkdir(mode=0o755)
         self.data = self.directory / "data"
         self.config = self.directory / "patroni.yml"
         self.tags = tags or {}
@@ -166,7 +175,9 @@ class Node:
             },
             "tags": self.tags,
         }
+        merge(document, self.cluster.local(self))
         self.config.write_text(yaml.safe_dump(document))
+        os.chmod(self.config, 0o600)
 
     def start(self):
         self.agent.start()
@@ -253,13 +264,15 @@ def ends_of_logs(directory, lines=60):
 
 class Cluster:
     def __init__(self, names=("a", "b"), settings=None, parameters=None, etcd_members=1, kinds=None, tags=None, scope="demo",
-                 etcd3=None):
+                 etcd3=None, local=None, etcd=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pgvigil-test-"))
         os.chmod(self.directory, 0o755)
         self.settings, self.parameters, self.scope = settings or {}, parameters or {}, scope
         self.etcd3 = etcd3 or {}  # more of the section of that name: user and password
+        self.local = local or (lambda node: {})  # what a node's file has over the usual
+        self.borrowed_etcd = etcd is not None
         self.give(self.directory)
-        self.etcd = Etcd(self.directory, etcd_members)
+        self.etcd = etcd or Etcd(self.directory, etcd_members)
         self.nodes = {n: Node(self, n, (kinds or {}).get(n, "pgvigil"), (tags or {}).get(n)) for n in names}
 
     def give(self, path):
@@ -271,7 +284,8 @@ class Cluster:
 
     def __enter__(self):
         try:
-            self.etcd.start()
+            if not self.borrowed_etcd:
+                self.etcd.start()
         except BaseException:
             self.cleanup()
             raise
@@ -286,7 +300,8 @@ class Cluster:
     def cleanup(self):
         for node in self.nodes.values():
             node.cleanup()
-        self.etcd.stop()
+        if not self.borrowed_etcd:
+            self.etcd.stop()
         if not os.environ.get("PGVIGIL_KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
 
