@@ -127,7 +127,7 @@ std::vector<std::string> known_keys(std::string_view section, bool dynamic) {
 }
 
 std::string settings_reference_markdown() {
-  std::string page = "# Settings\n";
+  std::string page;
   std::string_view section = "-";
   bool dynamic = false;
   for (const Setting& row : settings()) {
@@ -140,7 +140,7 @@ std::string settings_reference_markdown() {
       const std::string title = !section.empty() ? fmt::format("`{}`", section)
                                 : dynamic        ? "Dynamic configuration"
                                                  : "Top level";
-      page += fmt::format("\n## {}\n\n", title);
+      page += fmt::format("{}## {}\n\n", page.empty() ? "" : "\n", title);
       page += "| key | kind | default | accepts | from | takes effect | meaning |\n|---|---|---|---|---|---|---|\n";
     }
     page += fmt::format("| `{}` | {} | {} | {} | {} | {} | {}{} |\n", row.path, kind_text(row.kind),

@@ -18,9 +18,10 @@ bool Watchdog::feed(Duration ttl, Duration loop_wait) {
   const auto wanted = settings_.safety_margin.count() < 0 ? whole / 2 : whole - settings_.safety_margin;
   if (std::chrono::duration_cast<Duration>(wanted) < loop_wait) {
     stop();
-    return fail_with(fmt::format("ttl {} s less the safety margin is shorter than loop_wait; lower "
-                                 "watchdog.safety_margin, -1 means half of ttl",
-                                 whole.count()));
+    return fail_with(
+        fmt::format("ttl {} s less the safety margin is shorter than loop_wait; lower "
+                    "watchdog.safety_margin, -1 means half of ttl",
+                    whole.count()));
   }
   if (fd_ < 0 && !open_device()) return false;
   if (wanted != wanted_ && !set_timeout(wanted, loop_wait)) return false;

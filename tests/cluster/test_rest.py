@@ -10,7 +10,11 @@ from harness import Cluster, wait_for
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(names=("a", "b"), settings={"ttl": 20, "loop_wait": 2, "retry_timeout": 3}, tags={"b": {"nosync": True}}) as running:
+    def slow_restore(node):
+        hold = node.directory / "hold"
+        return {"postgresql": {"recovery_conf": {"restore_command": f"while test -e {hold}; do sleep 0.1; done; false"}}}
+    with Cluster(names=("a", "b"), settings={"ttl": 20, "loop_wait": 2, "retry_timeout": 3}, tags={"b": {"nosync": True}},
+                 local=slow_restore) as running:
         running.start()
         yield running
 
@@ -83,4 +87,20 @@ def test_stopped_node(cluster):
                        "/liveness": 200, "/patroni": 200, "/cluster": 200, "/metrics": 200}.items():
         assert node.code(path) == code, path
     cluster.nodes["a"].rest_call("/config", "PATCH", {"pause": None})
+    wait_for(node.streams, 30, "it streams again")
+
+
+def test_starting_node(cluster):
+    """A replica whose postmaster runs and does not let anybody in yet: its restore_command takes its time."""
+    node = cluster.nodes["b"]
+    hold = node.directory / "hold"
+    hold.touch()
+    os.kill(node.postmaster_pid(), signal.SIGKILL)
+    wait_for(lambda: node.status()["state"] == "starting", 20, "it starts")
+    for path, code in {"/": 503, "/primary": 503, "/leader": 503, "/replica": 503, "/read-only": 503, "/standby-leader": 503,
+                       "/synchronous": 503, "/asynchronous": 503, "/health": 503, "/readiness": 503, "/liveness": 200,
+                       "/patroni": 200, "/cluster": 200, "/history": 200, "/config": 200, "/metrics": 200}.items():
+        assert node.code(path) == code, path
+    assert node.status()["state"] == "starting", "through all of these"
+    hold.unlink()
     wait_for(node.streams, 30, "it streams again")
