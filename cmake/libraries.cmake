@@ -10,6 +10,8 @@ find_package(OpenSSL REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(Boost 1.81 REQUIRED)
 pkg_check_modules(libpq REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
 
 # Asio is compiled once (base/asio.cc) instead of in every file that includes it.
 add_library(pgv_asio INTERFACE)

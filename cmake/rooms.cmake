@@ -22,7 +22,7 @@ endfunction()
 
 # The header that every file of ours would parse anyway. `model` and `ha` stay without it: they include no Asio.
 function(pgv_use_pch target)
-  if(target MATCHES "^pgv_(base|model|ha)$")
+  if(target MATCHES "^pgv_(base|model|ha|netio|pgwire|poolcfg|pool)$")
     return()
   endif()
   if(NOT TARGET pgv_pch)
