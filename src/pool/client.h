@@ -85,6 +85,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
 
   // --- facts, for limits, timeouts and the console
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] ClientLogin* login() const { return login_.get(); }  // null: logged in
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] Worker& worker() const { return worker_; }
   [[nodiscard]] PoolShard* shard() const { return shard_; }
@@ -116,6 +117,8 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
 
   // Login succeeded: the session belongs to a pool.
   void enter_pool(PoolShard& shard);
+  void to_list_of_logged_in();
+  bool count_in_limits();  // false: refused
   void leave_pool();
   void process(netio::Slice bytes);
   void process_held();
