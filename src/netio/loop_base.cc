@@ -144,6 +144,11 @@ void LoopBase::destroy(StreamCore& stream) {
 }
 
 void LoopBase::destroy_streams() {
+  // Calls that will not be made any more may own streams and buffers.
+  posted_.clear();
+  turn_end_.clear();
+  watches_.clear();
+  timers_ = {};
   while (streams_ != nullptr) destroy(*streams_);
 }
 

@@ -55,6 +55,7 @@ class Memory {
   ~Memory();
 
   HeapPool buffers;
+  bool scarce = false;  // receive buffers run out: bytes that wait are copied out of them, whatever their size
   SendBlock* take_block();
   void give_block(SendBlock* block);
 

@@ -66,7 +66,9 @@ void SendQueue::copy_large(Memory& memory, std::string_view bytes) {
 }
 
 void SendQueue::append(Memory& memory, const Slice& slice) {
-  if (slice.owner.get() == nullptr || slice.size <= kCopyBelow) return copy(memory, slice.text());
+  if (slice.owner.get() == nullptr || slice.size <= kCopyBelow || memory.scarce) {
+    return copy(memory, slice.text());
+  }
   SendBlock& block = block_with_piece(memory);
   SendBlock::Piece& piece = block.pieces[block.count++];
   piece.owner = slice.owner;

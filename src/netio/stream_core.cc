@@ -64,7 +64,7 @@ void StreamCore::sent(std::size_t size) {
 // says why it ends before it does). shutdown() makes sure that receiving comes to an end.
 void StreamCore::send_failed(int error) {
   if (send_error_ == 0) send_error_ = error;
-  out_.clear(loop_.memory());
+  if (!sending_) out_.clear(loop_.memory());  // what the kernel still looks at is dropped by its completion
   if (tls_ != nullptr) tls_->plain().clear(loop_.memory());
   ::shutdown(fd_, SHUT_RDWR);
   readable_ = true;
@@ -100,7 +100,7 @@ void StreamCore::keep(Slice bytes) {
   if (backlog_ == nullptr) backlog_ = std::make_unique<Backlog>();
   Backlog& backlog = *backlog_;
   backlog.bytes += bytes.size;
-  if (bytes.size >= kKeepBelow && bytes.owner.get() != nullptr) {
+  if (bytes.size >= kKeepBelow && bytes.owner.get() != nullptr && !loop_.memory().scarce) {
     backlog.spare = 0;
     backlog.pieces.push_back(std::move(bytes));
     return;

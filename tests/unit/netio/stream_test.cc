@@ -24,7 +24,7 @@ TEST_P(StreamTest, EchoesWhatAPeerSends) {
   EXPECT_EQ(recorder.end_error, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, StreamTest, testing::Values(Backend::Epoll));
+INSTANTIATE_TEST_SUITE_P(Backends, StreamTest, testing::Values(Backend::Uring, Backend::Epoll));
 
 }  // namespace
 }  // namespace pgvigil::netio
