@@ -60,14 +60,17 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void requests_done(char transaction_status);  // ReadyForQuery, and nothing is outstanding
   void parameters_restored(bool worked);
   void parameter_reported(std::size_t index, std::string_view value);
-  void statements_discarded();    // DISCARD ALL, DEALLOCATE ALL
-  void server_gone_by_release();  // it was given back: unlinked
-  void retry_plan_changed();
+  void statements_discarded();  // DISCARD ALL, DEALLOCATE ALL
+  void parse_failed(const Statement& statement);
+  void server_released();  // it is being given back
+  void server_has_room();
+  void replication_ready(std::string_view untracked_parameters);  // its own server connection has logged in
 
   // --- Waiter
   void on_server(Server& server) override;
   void on_refused(const Refusal& refusal) override;
   void on_server_lost(const Refusal& refusal) override;
+  void on_welcome() override;
   void on_long_wait() override;
 
   // --- netio::StreamHandler

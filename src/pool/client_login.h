@@ -15,6 +15,8 @@
 
 namespace pgvigil::pool {
 
+struct Pooler;
+
 class ClientLogin {
  public:
   explicit ClientLogin(Client& client) : client_(client) {}

@@ -55,10 +55,12 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
 
   void connect();                    // begins; ends in PoolShard::make_idle() or close()
   void connect_for(Client& client);  // a replication connection: logs in for this client alone
-  void close(std::string_view reason, bool say_goodbye = true);
-  // With a message of a state that broke: the linked client is told `refusal`, when it is to be told more than the
-  // reason.
+  // Ends it. Whoever has it linked is told the reason, too.
+  void close(std::string_view reason);
   void close_with_client(std::string_view reason, const Refusal& refusal);
+  // Ends it during login. `told_to_waiting`: the server's own error, which waiting clients get when no other connection
+  // is up.
+  void login_failed(const std::string& reason, const std::optional<Refusal>& told_to_waiting);
 
   // --- links
   void link(Waiter& owner);  // becomes Active
@@ -170,7 +172,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   bool restoring_ = false;
   bool restore_failed_ = false;
   bool paused_by_client_ = false;
-  bool own_query_ = false;  // a reset or check query is running
+  bool own_query_ = false;       // a reset or check query is running
+  bool own_query_done_ = false;  // ... and its ReadyForQuery was in the piece of the stream that is being walked
   bool replication_ = false;
   bool release_due_ = false;  // the transaction's end is in the piece of the stream that is being walked
   bool in_error_ = false;     // the server skips messages until Sync

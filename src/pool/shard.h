@@ -96,9 +96,8 @@ class PoolShard {
   // The state of a server connection is the list it is on (see ServerState).
   List<Server> login, idle, active, used, tested, being_canceled;
   List<Waiter> waiting;
-  std::size_t clients = 0;               // logged in, of this pool, on this worker
-  std::vector<CancelDelivery*> cancels;  // under way to servers
-  std::size_t waiting_cancels = 0;
+  std::size_t clients = 0;       // logged in, of this pool, on this worker
+  std::size_t cancels_sent = 0;  // connections that carry a CancelRequest
 
   // Read by other workers.
   std::atomic<std::size_t> idle_count{0};
