@@ -28,9 +28,9 @@ Totals average(const Totals& now, const Totals& then, Duration window) {
   const auto rate = [&](std::uint64_t Totals::*field) {
     result.*field = static_cast<std::uint64_t>(static_cast<double>(grown(now.*field, then.*field)) * 1e6 / us);
   };
-  for (const auto field : {&Totals::assignments, &Totals::transactions, &Totals::queries, &Totals::received,
-                           &Totals::sent, &Totals::client_parses, &Totals::server_parses, &Totals::binds,
-                           &Totals::logins}) {
+  for (const auto field :
+       {&Totals::assignments, &Totals::transactions, &Totals::queries, &Totals::received, &Totals::sent,
+        &Totals::client_parses, &Totals::server_parses, &Totals::binds, &Totals::logins}) {
     rate(field);
   }
   const auto each = [&](std::uint64_t Totals::*time, std::uint64_t Totals::*count) {
