@@ -114,6 +114,7 @@ class Console final : public ConsoleSessions, public ConsoleHost {
       pooler().log.put(Level::Log, "{}closing because: {} (age={}s)", name(&session), reason, age.count());
     }
     pooler().cancels.remove(found->second.start.cancel_key);
+    --pooler().client_count;  // the login counted its socket on
     // Its own methods may be on the stack.
     dead_.push_back(std::move(found->second.session));
     sessions_.erase(found);

@@ -19,7 +19,6 @@ struct WorkerPart {
   std::vector<std::pair<const Pool*, PoolFact>> pools;
   std::vector<ClientFact> clients;
   std::vector<ServerFact> servers;
-  std::size_t logins = 0;
   WorkerFact worker;
 };
 
@@ -108,8 +107,7 @@ PoolFact pool_fact(PoolShard& shard, TimePoint now) {
     const TimePoint since = first->request_started == TimePoint() ? first->wait_started : first->request_started;
     fact.longest_wait = std::max(Duration::zero(), now - since);
   }
-  fact.cancels_active = shard.cancels.size();
-  fact.cancels_waiting = shard.waiting_cancels;
+  fact.cancels_active = shard.cancels_sent;
   fact.active = shard.active.size();
   fact.being_canceled = shard.being_canceled.size();
   fact.idle = shard.idle.size();
@@ -140,12 +138,14 @@ void collect(Worker& worker, unsigned facts, WorkerPart& part) {
     for (PoolShard* shard : worker.shards()) part.pools.emplace_back(&shard->pool, pool_fact(*shard, worker.now()));
   }
   if ((facts & kClientFacts) != 0) {
-    part.clients.reserve(worker.clients.size());
-    const bool local = worker.clients.size() <= kLocalAddressesMax;
-    worker.clients.each([&](Client& client) {
-      if (client.state() == Client::State::Closed) return;
-      part.clients.push_back(client_fact(client, name_index, local));
-    });
+    part.clients.reserve(worker.clients.size() + worker.logins.size());
+    const bool local = worker.clients.size() + worker.logins.size() <= kLocalAddressesMax;
+    for (List<Client>* list : {&worker.clients, &worker.logins}) {
+      list->each([&](Client& client) {
+        if (client.state() == Client::State::Closed) return;
+        part.clients.push_back(client_fact(client, name_index, local));
+      });
+    }
   }
   if ((facts & kServerFacts) != 0) {
     std::size_t count = 0;
@@ -194,7 +194,7 @@ void sum_pools(Pooler& pooler, std::vector<WorkerPart>& parts, Snapshot& snapsho
   }
   for (const Pool* pool : pooler.catalog.pools()) {
     for (std::size_t i = 0; i < pool->workers(); ++i) {
-      if (const PoolShard* shard = pool->shard(i)) snapshot.moved_connections += shard->statistics.moved.get();
+      if (const PoolShard* shard = pool->shard(i)) snapshot.moved_connections += shard->moved.get();
     }
     PoolFact fact = sums[pool];
     const auto entry = pool->database.entry();
