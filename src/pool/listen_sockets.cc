@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "pool/socket_options.h"
@@ -114,7 +115,22 @@ std::vector<std::string> words(const std::string& list) {
   return all;
 }
 
-Result<void> open_tcp(std::vector<ListenSocket>& sockets, const poolcfg::Settings& settings, PoolLog& log) {
+// The socket of that address, taken out of the list.
+std::optional<ListenSocket> take(std::vector<ListenSocket>& taken_over, const Address& address) {
+  for (auto each = taken_over.begin(); each != taken_over.end(); ++each) {
+    const Address& other = each->address();
+    const bool same = address.unix_socket() ? path_of(other) == path_of(address) && other.unix_socket()
+                                            : other.text() == address.text();
+    if (!same) continue;
+    ListenSocket found = std::move(*each);
+    taken_over.erase(each);
+    return found;
+  }
+  return std::nullopt;
+}
+
+Result<void> open_tcp(std::vector<ListenSocket>& sockets, std::vector<ListenSocket>& taken_over,
+                      const poolcfg::Settings& settings, PoolLog& log) {
   std::string last;
   bool any = false;
   for (const auto& word : words(settings.listen_addr)) {
@@ -125,6 +141,11 @@ Result<void> open_tcp(std::vector<ListenSocket>& sockets, const poolcfg::Setting
       continue;
     }
     for (const auto& address : *addresses) {
+      if (auto taken = take(taken_over, address); taken) {
+        sockets.push_back(std::move(*taken));
+        any = true;
+        continue;
+      }
       auto opened = listen_tcp(address, settings, log);
       if (opened) {
         sockets.push_back(std::move(*opened));
@@ -215,10 +236,16 @@ std::string ListenSocket::file() const {
 
 std::string ListenSocket::text() const { return unix_socket() ? "unix:" + path_of(address_) : address_.text(); }
 
-Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log) {
+Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log,
+                                                      std::vector<ListenSocket> taken_over) {
   std::vector<ListenSocket> sockets;
-  PGV_TRY_VOID(open_tcp(sockets, settings, log));
-  if (!settings.unix_socket_dir.empty()) {
+  PGV_TRY_VOID(open_tcp(sockets, taken_over, settings, log));
+  const Address local = unix_address(settings.unix_socket_dir, settings.listen_port);
+  if (settings.unix_socket_dir.empty()) {
+    // none
+  } else if (auto taken = take(taken_over, local); taken) {
+    sockets.push_back(std::move(*taken));
+  } else {
     PGV_TRY(opened, listen_unix(settings));
     sockets.push_back(std::move(opened));
   }

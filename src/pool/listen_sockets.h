@@ -36,7 +36,9 @@ class ListenSocket {
 };
 
 // Opens what listen_addr and unix_socket_dir name. An address that cannot be used is a warning, unless none can.
-Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log);
+// `taken_over`: sockets of another process, used where they are what the settings want.
+Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log,
+                                                      std::vector<ListenSocket> taken_over = {});
 
 // Those that systemd passed (sd_listen_fds(3)); empty: none. Call once, before the process forks.
 std::vector<ListenSocket> passed_listen_sockets(PoolLog& log);

@@ -23,7 +23,9 @@ constexpr Duration kSweepEvery = std::chrono::minutes(10);
 
 Error error_of(int status, const std::string& name) {
   const bool no_such_name = status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_EBADNAME;
-  return {no_such_name ? Errc::NotFound : status == ARES_ETIMEOUT ? Errc::Timeout : Errc::Unavailable,
+  return {no_such_name              ? Errc::NotFound
+          : status == ARES_ETIMEOUT ? Errc::Timeout
+                                    : Errc::Unavailable,
           "cannot resolve the host name", name, ares_strerror(status),
           no_such_name ? "" : "look at the name servers in resolv.conf"};
 }
