@@ -28,6 +28,7 @@ Address unix_address(const std::string& directory, int port);               // "
 Address peer_of(int fd);
 Address local_of(int fd);
 poolcfg::PeerAddress hba_address(const Address& address);
+std::string ip_text(const poolcfg::PeerAddress& address);  // "unix" for a Unix socket
 
 struct PeerCredentials {
   int pid = 0;

@@ -34,7 +34,9 @@ WelcomePtr Pool::welcome() const {
 
 void Pool::set_welcome(WelcomePtr welcome, std::uint64_t of_generation) {
   const std::lock_guard lock(mutex_);
-  if (of_generation == generation) welcome_ = std::move(welcome);
+  if (of_generation != generation) return;
+  welcome_ = std::move(welcome);
+  has_welcome = welcome_ != nullptr;
 }
 
 ConnectHistory Pool::history() const {
@@ -50,6 +52,7 @@ void Pool::connect_started(TimePoint now) {
 void Pool::connect_ended(bool failed, bool at_login, std::string reason) {
   const std::lock_guard lock(mutex_);
   history_.last_failed = failed;
+  failing = failed;
   history_.login_failed = failed;
   static_cast<void>(at_login);
   history_.reason = std::move(reason);

@@ -127,6 +127,8 @@ class Pool {
   std::atomic<std::uint64_t> generation{1};
   std::atomic<unsigned> next_host{0};
   std::atomic<int> waiting_shards{0};  // workers with a client in the queue
+  std::atomic<bool> failing{false};    // the last attempt to connect failed
+  std::atomic<bool> has_welcome{false};
 
   [[nodiscard]] WelcomePtr welcome() const;
   void set_welcome(WelcomePtr welcome, std::uint64_t of_generation);

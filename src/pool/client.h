@@ -60,14 +60,17 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void requests_done(char transaction_status);  // ReadyForQuery, and nothing is outstanding
   void parameters_restored(bool worked);
   void parameter_reported(std::size_t index, std::string_view value);
-  void statements_discarded();    // DISCARD ALL, DEALLOCATE ALL
-  void server_gone_by_release();  // it was given back: unlinked
-  void retry_plan_changed();
+  void statements_discarded();  // DISCARD ALL, DEALLOCATE ALL
+  void parse_failed(const Statement& statement);
+  void server_released();  // it is being given back
+  void server_has_room();
+  void replication_ready(std::string_view untracked_parameters);  // its own server connection has logged in
 
   // --- Waiter
   void on_server(Server& server) override;
   void on_refused(const Refusal& refusal) override;
   void on_server_lost(const Refusal& refusal) override;
+  void on_welcome() override;
   void on_long_wait() override;
 
   // --- netio::StreamHandler
@@ -85,6 +88,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
 
   // --- facts, for limits, timeouts and the console
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] ClientLogin* login() const { return login_.get(); }  // null: logged in
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] Worker& worker() const { return worker_; }
   [[nodiscard]] PoolShard* shard() const { return shard_; }
@@ -116,6 +120,8 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
 
   // Login succeeded: the session belongs to a pool.
   void enter_pool(PoolShard& shard);
+  void to_list_of_logged_in();
+  bool count_in_limits();  // false: refused
   void leave_pool();
   void process(netio::Slice bytes);
   void process_held();

@@ -64,6 +64,13 @@ struct Pooler {
   Catalog catalog;
   StatementTable statements;
   CancelIndex cancels;
+  std::function<void(std::uint64_t key)> cancel_console;  // from any thread
+  // PAM and LDAP block: they run on threads of their own. `done` is posted to the loop.
+  struct BlockingCheck {
+    bool pam = false;  // else LDAP
+    std::string user, password, remote, options;
+  };
+  std::function<void(BlockingCheck, netio::Loop&, std::function<void(bool right)> done)> check_blocking;
   std::unique_ptr<Resolver> resolver;
   std::vector<std::unique_ptr<Worker>> workers;
 

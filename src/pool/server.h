@@ -32,7 +32,7 @@ constexpr bool may_follow(ServerState from, ServerState to) {
     case Active: return to == Idle || to == Used || to == Tested || to == BeingCanceled || to == Closed;
     case Used: return to == Idle || to == Tested || to == Active || to == Closed;
     case Tested: return to == Idle || to == Used || to == Closed || to == Active;
-    case BeingCanceled: return to == Idle || to == Used || to == Tested || to == Closed;
+    case BeingCanceled: return to == Idle || to == Used || to == Tested || to == Active || to == Closed;
     case Closed: return false;
   }
   return false;
@@ -49,25 +49,28 @@ class ServerListener {
 
 class Server final : public Listed<Server>, public netio::StreamHandler {
  public:
-  // The slots of the limits that this connection counts in.
-  struct Slots {
-    LimitSlot pool, database, user;
-  };
+  using Slots = ServerSlots;
   Server(PoolShard& shard, std::uint64_t id, Slots slots);
   ~Server();
 
   void connect();                    // begins; ends in PoolShard::make_idle() or close()
   void connect_for(Client& client);  // a replication connection: logs in for this client alone
-  void close(std::string_view reason, bool say_goodbye = true);
-  // With a message of a state that broke: the linked client is told `refusal`, when it is to be told more than the
-  // reason.
+  // Ends it. Whoever has it linked is told the reason, too.
+  void close(std::string_view reason);
   void close_with_client(std::string_view reason, const Refusal& refusal);
+  // Ends it during login. `told_to_waiting`: the server's own error, which waiting clients get when no other connection
+  // is up.
+  void login_failed(const std::string& reason, const std::optional<Refusal>& told_to_waiting);
 
   // --- links
-  void link(Waiter& owner, Client* client);  // becomes Active
+  void link(Waiter& owner);  // becomes Active
+  void set_client(Client* client) { client_ = client; }
   void unlink();
+  void release_after_this() { release_due_ = true; }  // by its listener, from on_message()
   [[nodiscard]] Waiter* owner() const { return owner_; }
   [[nodiscard]] Client* client() const { return client_; }
+  void pause_for_client();  // its socket is full
+  void resume_for_client();
   void set_listener(ServerListener* listener) { listener_ = listener; }  // of a look-up that owns this connection
 
   // --- requests
@@ -107,7 +110,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   [[nodiscard]] bool quiet() const { return requests_.empty() && !walker_.inside_message(); }
   [[nodiscard]] std::string log_name() const;
 
-  int cancels_in_flight = 0;
+  // Cancel requests on their way to it: it is not handed out until they have arrived.
+  std::vector<class CancelDelivery*> cancels;
 
   // --- moving to another worker
   void leave(std::function<void()> done);  // from the old one's thread: stops receiving
@@ -121,22 +125,27 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
 
  private:
   friend class ServerLogin;
-  friend class ServerReplies;
   enum class Copy : std::uint8_t { None, In, Out, Both };
-  struct Walk;
+  struct FromServer;
 
   void replies(const netio::Slice& bytes);
+  void shut(std::string_view reason, bool goodbye);
+  Verdict on_own_reply(char type, std::uint32_t body, std::string_view begin);
+  Verdict on_linked_reply(char type, std::uint32_t body, std::string_view begin);
+  void note_tag(std::string_view tag);
+  void release_if_due();
   Verdict on_reply(char type, std::uint32_t body, std::string_view begin);
   bool on_whole_reply(char type, std::string_view body);
   void on_ready(char status);
   void on_error_reply();
-  void confirm(char request_type);
+  bool confirm(char request_type);  // true: the reply is the client's
+  void forget(Request& request, bool confirmed);
   void drop_until_sync();
   void copy_ended(bool failed);
   void emit_fakes();
-  void own_request_done();
+  void own_query_done();
   void note_parameter(std::string_view name, std::string_view value);
-  void logged_in();
+  void logged_in(ParameterSetPtr parameters, std::string cancel_key);
 
   PoolShard* shard_;
   std::uint64_t id_;
@@ -162,10 +171,12 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   bool dirty_ = false;
   bool restoring_ = false;
   bool restore_failed_ = false;
-  bool own_query_ = false;  // a reset or check query is running
+  bool paused_by_client_ = false;
+  bool own_query_ = false;       // a reset or check query is running
+  bool own_query_done_ = false;  // ... and its ReadyForQuery was in the piece of the stream that is being walked
   bool replication_ = false;
   bool release_due_ = false;  // the transaction's end is in the piece of the stream that is being walked
-  bool syncs_lost_ = false;
+  bool in_error_ = false;     // the server skips messages until Sync
 };
 
 }  // namespace pgvigil::pool

@@ -25,6 +25,12 @@ struct Refusal {
   std::string message;
 };
 
+// The slots of the limits that a server connection counts in.
+struct ServerSlots {
+  LimitSlot pool, database, user;
+  LimitSlot attempt;  // of the connects under way; given back when the login has ended
+};
+
 // Whoever can have a server connection: a client session, or a look-up of the pooler's own.
 class Waiter : public Listed<Waiter> {
  public:
@@ -33,6 +39,8 @@ class Waiter : public Listed<Waiter> {
   virtual void on_refused(const Refusal& refusal) = 0;
   // The linked server is gone; it has already been unlinked. `refusal`: what a client is told.
   virtual void on_server_lost(const Refusal& refusal) = 0;
+  // It waited at login: the pool knows by now what to tell a new client.
+  virtual void on_welcome() = 0;
   // Once per wait, after query_wait_notify.
   virtual void on_long_wait() = 0;
 
@@ -68,6 +76,8 @@ class PoolShard {
   void make_idle(Server& server);
   // Something changed: hand out what is idle, open connections if allowed.
   void pump();
+  // A connection for one replication client alone, not begun yet; null: no room.
+  Server* open_for_replication();
   // Every third of a second: all timeouts and sizes.
   void maintain(TimePoint now);
   void apply_rules();                    // after a reload
@@ -76,22 +86,25 @@ class PoolShard {
   // From another worker: close the longest-inactive connection that nobody uses, to make room.
   bool evict_one();
   // From another worker: give one that is idle to `target`.
-  void donate(std::size_t target);
-  // Arrived from another worker.
-  void arrive(std::unique_ptr<Server> server);
+  void donate(PoolShard& target);
+  // Arrived from another worker; null: it had none to give.
+  void arrive(Server* server, bool was_asked_for);
+  void cancels_ended(Server& server);  // the last cancel request aimed at it has been delivered
+  // A server connection of this shard was closed, in whatever state.
+  void server_closed();
 
   // The state of a server connection is the list it is on (see ServerState).
   List<Server> login, idle, active, used, tested, being_canceled;
   List<Waiter> waiting;
-  std::size_t clients = 0;               // logged in, of this pool, on this worker
-  std::vector<CancelDelivery*> cancels;  // under way to servers
-  std::size_t waiting_cancels = 0;
+  std::size_t clients = 0;       // logged in, of this pool, on this worker
+  std::size_t cancels_sent = 0;  // connections that carry a CancelRequest
 
   // Read by other workers.
-  std::atomic<std::int64_t> oldest_wait{kNobodyWaits};  // nanoseconds since boot
   std::atomic<std::size_t> idle_count{0};
-  std::atomic<std::int64_t> oldest_idle{kNobodyWaits};
   static constexpr std::int64_t kNobodyWaits = INT64_MAX;
+  std::atomic<std::int64_t> oldest_wait{kNobodyWaits};  // nanoseconds since boot
+  std::atomic<std::int64_t> oldest_idle{kNobodyWaits};
+  Counter moved;  // connections given to other workers
 
  private:
   // A client of another worker is served first when it has waited this much longer than our oldest one: strict order
@@ -100,17 +113,18 @@ class PoolShard {
   static constexpr int kParallelConnects = 4;
 
   Server* take_idle();
-  bool usable(Server& server);
+  void finish_release(Server& server);
   void serve(Waiter& waiter, Server& server);
-  void enqueue(Waiter& waiter);
-  void publish();
+  void seek();
+  void welcome_waiting();
+  void publish_waiting();
+  void publish_idle();
   PoolShard* longer_waiting_elsewhere() const;
   void hand_over(Server& server, PoolShard& to);
-  void open_connections();
-  bool may_connect(std::size_t wanted);
-  void open_one();
+  bool open_one(bool for_waiting);
+  std::optional<ServerSlots> take_slots(bool for_waiting, bool known);
   bool make_room(bool for_user);
-  bool ask_other_workers();
+  std::size_t ask_other_workers(std::size_t wanted);
   void check_waiting(TimePoint now);
   void check_active(TimePoint now);
   void check_unlinked(TimePoint now);
@@ -118,10 +132,9 @@ class PoolShard {
   [[nodiscard]] bool blocked() const;  // paused, or the database is being removed
 
   TimePoint last_lifetime_close_;
-  TimePoint last_theft_;
-  int thefts_ = 0;
-  int donations_expected_ = 0;
-  bool pumping_ = false;
+  std::size_t donations_expected_ = 0;
+  bool published_waiting_ = false;
+  bool pump_due_ = false;
 };
 
 }  // namespace pgvigil::pool

@@ -43,6 +43,7 @@ struct Totals {
 struct ShardStatistics {
   Counter assignments, transactions, queries, received, sent, transaction_time, query_time, wait_time;
   Counter client_parses, server_parses, binds, logins;
+  Counter moved;  // server connections that came from another worker; of pgvigil's metrics alone
 
   [[nodiscard]] Totals totals() const {
     return {assignments.get(),   transactions.get(),     queries.get(),    received.get(),

@@ -40,11 +40,14 @@ class Worker {
   [[nodiscard]] const poolcfg::Settings& settings() const { return config_->settings(); }
   [[nodiscard]] TimePoint now() const { return loop_->now(); }
   PoolShard& shard(Pool& pool);  // made on first use
+  Client* login_by_id(std::uint64_t id);
   void adopt(RunningConfigPtr config);
   // Memory of clients and servers is freed at the end of the turn: callers up the stack may still look at them.
-  void bury(Client* client);
+  void bury(std::unique_ptr<Client> client);
   void bury(std::unique_ptr<Server> server);
-  List<Client> clients;  // all, in order of arrival
+  void bury(std::shared_ptr<void> object);
+  List<Client> clients;  // logged in
+  List<Client> logins;   // not yet: looked at three times a second
   [[nodiscard]] const std::vector<PoolShard*>& shards() const { return shards_; }
 
   // Texts of unnamed statements that were seen before, so that one-off queries are not prepared (see prepare_unnamed).
@@ -52,6 +55,8 @@ class Worker {
 
  private:
   void maintain();
+  void check_idle_clients(TimePoint now);
+  void arrange_burial();
   void empty_graveyard();
 
   Pooler& pooler_;
@@ -61,6 +66,7 @@ class Worker {
   std::vector<PoolShard*> shards_;  // owned by their pools
   std::vector<std::unique_ptr<Client>> dead_clients_;
   std::vector<std::unique_ptr<Server>> dead_servers_;
+  std::vector<std::shared_ptr<void>> dead_objects_;
   bool burial_due_ = false;
   std::vector<std::uint64_t> seen_;
   std::thread thread_;
