@@ -107,7 +107,7 @@ void LoopBase::service(StreamCore& stream) {
 }
 
 void LoopBase::finish_close(StreamCore& stream) {
-  if (!stream.out_.empty() && stream.fd_ >= 0) {
+  if (stream.unsent() > 0 && stream.fd_ >= 0) {
     if (!stream.lingering_) {
       stream.lingering_ = true;
       linger_timers_[&stream] = call_at(now_ + std::chrono::seconds(kLingerSeconds), [this, &stream] {

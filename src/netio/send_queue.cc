@@ -95,6 +95,18 @@ std::string_view SendQueue::front() const {
   return {};
 }
 
+std::size_t SendQueue::copy_front(char* to, std::size_t max) const {
+  std::size_t done = 0;
+  for (const SendBlock* block = head_; block != nullptr && done < max; block = block->next) {
+    for (std::uint16_t i = block->first; i < block->count && done < max; ++i) {
+      const std::size_t part = std::min(block->pieces[i].size, max - done);
+      std::memcpy(to + done, block->pieces[i].data, part);
+      done += part;
+    }
+  }
+  return done;
+}
+
 void SendQueue::consume(Memory& memory, std::size_t size) {
   PGV_ASSERT(size <= bytes_);
   bytes_ -= size;

@@ -31,6 +31,7 @@ class SendQueue {
   int gather(iovec* pieces, int max) const;
   [[nodiscard]] std::string_view front() const;
   [[nodiscard]] bool one_piece() const { return head_ == tail_ && head_->first + 1 == head_->count; }
+  std::size_t copy_front(char* to, std::size_t max) const;
   void consume(Memory& memory, std::size_t size);
   void clear(Memory& memory);
 

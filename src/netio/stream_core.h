@@ -56,6 +56,7 @@ class StreamCore final : public Stream {
   friend class EpollLoop;
   friend class UringLoop;
   friend class TlsSession;
+  friend struct TlsBio;
 
   // Bytes that wait for resume(), or for a stream to be adopted.
   struct Backlog {
