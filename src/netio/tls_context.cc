@@ -159,13 +159,13 @@ class Builder {
 std::string tls_library_reason() {
   std::string text;
   while (const unsigned long code = ERR_get_error()) {
-    const char* reason = ERR_reason_error_string(code);
     if (ERR_SYSTEM_ERROR(code)) {
-      // One failed open() leaves the library's own words for it as well; the system's come first and say it best.
-      if (text.empty()) text = errno_text(ERR_GET_REASON(code));
+      text = errno_text(ERR_GET_REASON(code));
       continue;
     }
-    if (reason == nullptr || text.find(reason) != std::string::npos) continue;
+    const char* reason = ERR_reason_error_string(code);
+    // A failed open() leaves the library's own words for it as well.
+    if (reason == nullptr || ERR_GET_REASON(code) == ERR_R_SYS_LIB || text.find(reason) != std::string::npos) continue;
     if (!text.empty()) text += ", ";
     text += reason;
   }

@@ -62,7 +62,7 @@ void UringLoop::submit() {
 
 void UringLoop::enter(TimePoint until) {
   const bool ready = io_uring_cq_ready(&ring_) != 0;
-  if (!ready && until > now() && about_to_wait()) {
+  if (!ready && !settle_soon_ && until > now() && about_to_wait()) {
     io_uring_cqe* completion = nullptr;
     if (until == TimePoint::max()) {
       io_uring_submit_and_wait(&ring_, 1);
@@ -72,7 +72,7 @@ void UringLoop::enter(TimePoint until) {
       io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr);
     }
     awake();
-  } else if (!ready || io_uring_sq_ready(&ring_) != 0) {
+  } else if (!ready || settle_soon_ || io_uring_sq_ready(&ring_) != 0) {
     io_uring_submit_and_get_events(&ring_);
   }
   messages_used_ = 0;
@@ -84,13 +84,20 @@ void UringLoop::wait(TimePoint until) {
   read_clock();
   unsigned head = 0;
   unsigned count = 0;
+  unsigned handled = 0;
   io_uring_cqe* completion = nullptr;
+  // Sends first: a handler that is told of an answer must find the question sent.
   io_uring_for_each_cqe(&ring_, head, completion) {
-    handle(*completion);
+    if ((completion->user_data & kTagMask) == kSendTag) handle(*completion);
     ++count;
   }
-  io_uring_cq_advance(&ring_, count);
   settle_quick_sends();
+  io_uring_for_each_cqe(&ring_, head, completion) {
+    if (count-- == 0) break;
+    if ((completion->user_data & kTagMask) != kSendTag) handle(*completion);
+    ++handled;
+  }
+  io_uring_cq_advance(&ring_, handled);
   memory().scarce = buffers_.scarce();
   if (!starved_.empty()) feed_starved();
 }
@@ -167,6 +174,7 @@ void UringLoop::settle_quick_sends() {
     if (stream.closed_ || !stream.out_.empty()) enqueue(stream);
   }
   quick_sends_.resize(kept);
+  settle_soon_ = kept > 0;
 }
 
 void UringLoop::start_send(StreamCore& stream) {
@@ -191,6 +199,8 @@ void UringLoop::start_send(StreamCore& stream) {
   if (stream.blocked_) return;
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
   quick_sends_.push_back({&stream, size, entries_});
+  // Its success wakes nobody, so the loop must not wait where something is to follow it.
+  if (stream.closed_ || stream.above_ || stream.unsent() > size) settle_soon_ = true;
 }
 
 void UringLoop::start_receive(StreamCore& stream) {
@@ -210,7 +220,11 @@ void UringLoop::stop_receive(StreamCore& stream) {
 }
 
 void UringLoop::serve_stream(StreamCore& stream) {
-  if (!stream.sending_ && !stream.out_.empty()) start_send(stream);
+  if (stream.sending_) {
+    settle_soon_ = settle_soon_ || !stream.blocked_;  // what it is served for waits for the send to be over
+  } else if (!stream.out_.empty()) {
+    start_send(stream);
+  }
   const bool wanted = stream.wants_receive() && !(stream.paused_ && stream.backlog_bytes() > kHighWater);
   if (wanted && !stream.receiving_ && !stream.starved_) start_receive(stream);
   if (!wanted && stream.receiving_ && !stream.cancelling_) stop_receive(stream);

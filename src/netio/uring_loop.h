@@ -64,6 +64,7 @@ class UringLoop final : public LoopBase {
   io_uring ring_{};
   bool created_ = false;
   UringBuffers buffers_;
+  bool settle_soon_ = false;
   std::uint64_t entries_ = 0;  // taken from the submission queue, ever
   std::vector<QuickSend> quick_sends_;
   std::vector<std::unique_ptr<Message>> messages_;

@@ -1,11 +1,12 @@
 // Whether this kernel, as it lets us, can do what the io_uring backend needs. Version numbers tell too little (filters
-// of system calls, backports), so the two things that matter are tried.
+// of system calls, backports), so the things that matter are tried.
 #include <liburing.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 
 #include "netio/uring_loop.h"
 
@@ -48,13 +49,26 @@ Result<void> probe() {
   send->flags |= IOSQE_CQE_SKIP_SUCCESS;
   send->user_data = 2;
   io_uring_cqe* completion = nullptr;
-  __kernel_timespec timeout{1, 0};
-  const int result = io_uring_submit_and_wait_timeout(&probe.ring, &completion, 1, &timeout, nullptr);
+  __kernel_timespec timeout{2, 0};
+  int result = io_uring_submit_and_wait_timeout(&probe.ring, &completion, 1, &timeout, nullptr);
   if (result < 0 || completion == nullptr) return fail(Errc::Unavailable, "no completion", {}, errno_text(-result));
   if (completion->res < 0) return fail(Errc::Unavailable, "multishot receive", {}, errno_text(-completion->res));
-  const bool works = completion->user_data == 1 && completion->res == 1 && (completion->flags & IORING_CQE_F_MORE) &&
-                     (completion->flags & IORING_CQE_F_BUFFER);
-  if (!works) return fail(Errc::Unavailable, "multishot receive", {}, "not as documented");
+  const bool received = completion->user_data == 1 && completion->res == 1 && (completion->flags & IORING_CQE_F_MORE) &&
+                        (completion->flags & IORING_CQE_F_BUFFER);
+  if (!received) return fail(Errc::Unavailable, "multishot receive", {}, "not as documented");
+  io_uring_cqe_seen(&probe.ring, completion);
+
+  // More than the socket holds and nobody reads: this one has to say how much it sent.
+  const std::string much(4'000'000, 'x');
+  send = io_uring_get_sqe(&probe.ring);
+  io_uring_prep_send(send, probe.sockets[0], much.data(), much.size(), MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
+  send->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  send->user_data = 3;
+  result = io_uring_submit_and_wait_timeout(&probe.ring, &completion, 1, &timeout, nullptr);
+  if (result < 0 || completion == nullptr) return fail(Errc::Unavailable, "no completion", {}, errno_text(-result));
+  const bool sent = completion->user_data == 3 && (completion->res == -EAGAIN || completion->res > 0) &&
+                    completion->res < static_cast<int>(much.size());
+  if (!sent) return fail(Errc::Unavailable, "a send that does not wait", {}, "not as documented");
   return {};
 }
 

@@ -36,6 +36,11 @@ class LoopThread {
     thread_.join();
   }
 
+  void restart(std::unique_ptr<Loop> fresh) {
+    loop = std::move(fresh);
+    thread_ = std::thread([this] { loop->run(); });
+  }
+
   template <class Call>
   auto on_loop(Call call) -> decltype(call()) {
     using Value = decltype(call());
@@ -83,9 +88,10 @@ class Peer {
     fd_ = -1;
   }
   [[nodiscard]] int fd() const { return fd_; }
-  void write(std::string_view bytes) const {
+  void write(std::string_view bytes) const { write_to(fd_, bytes); }
+  static void write_to(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
-      const auto done = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const auto done = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
       if (done <= 0) return;
       bytes.remove_prefix(static_cast<std::size_t>(done));
     }
@@ -145,6 +151,10 @@ struct Recorder : StreamHandler {
     if (when_tls) when_tls();
   }
 };
+
+inline std::string backend_name(const testing::TestParamInfo<Backend>& info) {
+  return info.param == Backend::Uring ? "Uring" : "Epoll";
+}
 
 class NetioTest : public testing::TestWithParam<Backend> {
  protected:
