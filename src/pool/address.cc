@@ -13,6 +13,8 @@
 namespace pgvigil::pool {
 namespace {
 
+constexpr std::size_t kV4Offset = 12;  // of a version 4 address among 16 bytes
+
 const sockaddr_in& v4(const Address& address) { return reinterpret_cast<const sockaddr_in&>(address.storage); }
 const sockaddr_in6& v6(const Address& address) { return reinterpret_cast<const sockaddr_in6&>(address.storage); }
 
@@ -104,7 +106,6 @@ Address local_of(int fd) { return name_of(fd, getsockname); }
 
 poolcfg::PeerAddress hba_address(const Address& address) {
   poolcfg::PeerAddress peer;
-  constexpr std::size_t kV4Offset = 12;
   switch (address.storage.ss_family) {
     case AF_INET:
       peer.kind = poolcfg::PeerAddress::Kind::V4;
@@ -120,6 +121,20 @@ poolcfg::PeerAddress hba_address(const Address& address) {
     default: break;
   }
   return peer;
+}
+
+std::string ip_text(const poolcfg::PeerAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  switch (address.kind) {
+    case poolcfg::PeerAddress::Kind::V4:
+      inet_ntop(AF_INET, address.bytes.data() + kV4Offset, text.data(), text.size());
+      return text.data();
+    case poolcfg::PeerAddress::Kind::V6:
+      inet_ntop(AF_INET6, address.bytes.data(), text.data(), text.size());
+      return text.data();
+    case poolcfg::PeerAddress::Kind::Unix: break;
+  }
+  return "unix";
 }
 
 std::optional<PeerCredentials> unix_credentials(int fd) {

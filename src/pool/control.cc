@@ -85,6 +85,7 @@ void PoolControl::adopt(const std::shared_ptr<const RunningConfig>& config) {
         {settings.dns_max_ttl, settings.dns_nxdomain_ttl, settings.dns_zone_check_period, settings.resolv_conf});
   }
   wiring_.listeners.adopt(settings);
+  end_sessions([](const Database& of) { return of.removed.load(); });
   // Changed contents of the same files do not reconnect anything: RECONNECT is for that.
   if (before->settings().server_tls != settings.server_tls) reconnect(nullptr);
 }
@@ -115,25 +116,25 @@ void PoolControl::kill(Database* database) {
   } else {
     for (Database* each : pooler().catalog.databases()) each->paused = true;
   }
-  pooler().on_workers([database](Worker& worker) {
+  end_sessions([database](const Database& of) { return database == nullptr || &of == database; });
+}
+
+void PoolControl::end_sessions(std::function<bool(const Database&)> chosen) {
+  pooler().on_workers([chosen = std::move(chosen)](Worker& worker) {
     // Closing one may change the lists that others are on: what is closed is chosen first. Memory outlives the turn.
     std::vector<Client*> clients;
     worker.clients.each([&](Client& client) {
-      if (client.database() != nullptr && (database == nullptr || client.database() == database)) {
-        clients.push_back(&client);
-      }
+      if (client.database() != nullptr && chosen(*client.database())) clients.push_back(&client);
     });
     std::vector<Server*> servers;
     for (PoolShard* shard : worker.shards()) {
-      if (database != nullptr && &shard->pool.database != database) continue;
+      if (!chosen(shard->pool.database)) continue;
       for (List<Server>* list :
            {&shard->login, &shard->idle, &shard->active, &shard->used, &shard->tested, &shard->being_canceled}) {
         list->each([&](Server& server) { servers.push_back(&server); });
       }
     }
-    for (Client* client : clients) {
-      if (client->state() != Client::State::Closed) client->close("database removed");
-    }
+    for (Client* client : clients) client->refuse("database removed");
     for (Server* server : servers) {
       if (server->state() != ServerState::Closed) server->close("database removed");
     }
@@ -147,9 +148,10 @@ void PoolControl::kill_client(std::uint64_t id, std::function<void(bool found)> 
     worker.clients.each([&](Client& client) {
       if (client.id() == id) target = &client;
     });
+    if (target == nullptr) target = worker.login_by_id(id);
     if (target == nullptr || target->state() == Client::State::Closed) return;
     *found = true;
-    target->close("admin forced disconnect");
+    target->refuse("admin forced disconnect");
   };
   pooler().gather(look, [found, done = std::move(done)] { done(*found); });
 }

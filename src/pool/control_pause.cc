@@ -10,16 +10,15 @@ namespace {
 
 // One worker's part of SUSPEND: nothing is read any more, and what was read leaves. Returns how much is not there yet.
 int freeze(Worker& worker, bool by_force) {
-  int busy = 0;
+  // Logins that run are waited for: they may need a server's answer.
+  int busy = static_cast<int>(worker.logins.size());
   std::vector<Client*> late_clients;
   worker.clients.each([&](Client& client) {
-    netio::Stream* stream = client.stream();
-    if (client.state() == Client::State::Closed || stream == nullptr) return;
-    // A login that runs is waited for: it may need a server's answer.
-    const bool logging_in = client.state() == Client::State::Login;
-    if (!logging_in && !stream->paused()) stream->pause();
-    if (logging_in || stream->unsent() > 0) late_clients.push_back(&client);
+    if (client.state() == Client::State::Closed || client.stream() == nullptr) return;
+    client.stream()->pause();
+    if (client.stream()->unsent() > 0) late_clients.push_back(&client);
   });
+  if (by_force) worker.logins.each([&](Client& client) { late_clients.push_back(&client); });
   std::vector<Server*> unused;
   for (PoolShard* shard : worker.shards()) {
     shard->tested.each([&](Server& server) { unused.push_back(&server); });
@@ -33,7 +32,7 @@ int freeze(Worker& worker, bool by_force) {
   }
   if (!by_force) return busy + static_cast<int>(late_clients.size());
   for (Client* client : late_clients) {
-    if (client->state() != Client::State::Closed) client->close("suspend_timeout");
+    if (client->state() != Client::State::Closed) client->refuse("suspend_timeout");
   }
   return busy;
 }
@@ -123,9 +122,7 @@ Result<void> PoolControl::suspend(std::function<void(Result<void>)> done) {
 void PoolControl::thaw() {
   pooler().suspended = false;
   pooler().on_workers([](Worker& worker) {
-    worker.clients.each([](Client& client) {
-      if (client.state() != Client::State::Closed && client.stream() != nullptr) client.stream()->resume();
-    });
+    worker.clients.each([](Client& client) { client.read_on(); });
   });
   wiring_.listeners.start();
   if (auto done = std::exchange(suspending_, nullptr); done) {
@@ -140,7 +137,7 @@ void PoolControl::wait_close(Database* database, std::function<void()> done) {
 
 bool PoolControl::waiting() const {
   return !pausing_.empty() || !closing_.empty() || wiring_.pooler.suspended ||
-         wiring_.pooler.shutdown != Shutdown::None;
+         draining_ || wiring_.pooler.shutdown != Shutdown::None;
 }
 
 void PoolControl::look_soon() {

@@ -34,20 +34,34 @@ void PoolControl::shutdown(Shutdown mode) {
 
 void PoolControl::drain() {
   wiring_.notify = [](const std::string&) {};  // the service is the other process now
-  pooler().shutdown = Shutdown::WaitForClients;
+  draining_ = true;
   pooler().log.put(Level::Log, "another process has taken the listening sockets over; {} clients stay until they leave",
                    pooler().client_count.load());
   look_soon();
 }
 
 void PoolControl::look_at_shutdown() {
+  if (exiting_) return;
   const Shutdown mode = pooler().shutdown;
-  if (mode == Shutdown::None || exiting_) return;
-  const bool complete = mode == Shutdown::WaitForServers ? servers_of(nullptr) == 0 : pooler().client_count == 0;
-  if (!complete) return;
-  pooler().log.put(Level::Log, "{}, exiting",
-                   mode == Shutdown::WaitForServers ? "server connections dropped" : "all clients have left");
-  shutdown_now();
+  if (mode == Shutdown::WaitForServers) {
+    if (servers_of(nullptr) > 0) return;
+    pooler().log.put(Level::Log, "server connections dropped, exiting");
+    shutdown_now();
+  } else if (mode == Shutdown::WaitForClients || draining_) {
+    end_if_nobody_is_left();
+  }
+}
+
+void PoolControl::end_if_nobody_is_left() {
+  if (pooler().client_count > 0 || asked_workers_) return;
+  asked_workers_ = true;
+  // A client that was accepted may still be on its way to its worker: it is there when the worker answers.
+  pooler().gather([](Worker&) {}, [this] {
+    asked_workers_ = false;
+    if (pooler().client_count > 0 || exiting_) return;
+    pooler().log.put(Level::Log, "all clients have left, exiting");
+    shutdown_now();
+  });
 }
 
 }  // namespace pgvigil::pool

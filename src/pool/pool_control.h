@@ -68,6 +68,8 @@ class PoolControl final : public Control {
   void look_at_suspend();
   void look_at_closing();
   void look_at_shutdown();
+  void end_sessions(std::function<bool(const Database&)> chosen);
+  void end_if_nobody_is_left();
   void undo_pauses(Database* database);
   void thaw();
   void close_unlinked(Database* database);
@@ -84,6 +86,7 @@ class PoolControl final : public Control {
   std::function<void(Result<void>)> suspending_;
   TimePoint suspend_until_;
   bool asked_workers_ = false;  // an answer of theirs is on its way
+  bool draining_ = false;       // the listeners are another process's; logins that had begun may complete
   bool exiting_ = false;
 };
 

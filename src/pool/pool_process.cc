@@ -59,6 +59,10 @@ Result<void> PoolProcess::start(std::optional<Takeover> takeover) {
       [this](const std::string& name, const std::vector<Address>& now) { resolver_changed(name, now); });
   pooler_.on_control = [this](std::function<void()> call) { loop_->post(std::move(call)); };
   pooler_.to_console = [this](const ConsoleStart& start) { loop_->post([this, start] { console_->start(start); }); };
+  pooler_.cancel_console = [this](std::uint64_t key) { loop_->post([this, key] { console_->cancel(key); }); };
+  pooler_.check_blocking = [this](Pooler::BlockingCheck check, netio::Loop& loop, std::function<void(bool)> done) {
+    check_login(std::move(check), loop, std::move(done));
+  };
   console_ = make_console(control_);
   control_.use_console(console_.get());
   if (!settings.metrics_listen.empty()) {
@@ -104,6 +108,19 @@ int PoolProcess::run(std::function<void()> begin) {
   handover_.close();
   listeners_.close_and_remove();
   return status_;
+}
+
+void PoolProcess::check_login(Pooler::BlockingCheck check, netio::Loop& loop, std::function<void(bool right)> done) {
+  BlockingAuth::Request request;
+  request.method = check.pam ? BlockingAuth::Request::Method::Pam : BlockingAuth::Request::Method::Ldap;
+  request.user = std::move(check.user);
+  request.password = Secret(std::move(check.password));
+  request.remote = std::move(check.remote);
+  request.options = std::move(check.options);
+  blocking_auth_.check(std::move(request), loop, [this, done = std::move(done)](const Result<void>& result) {
+    if (!result) log_.put(Level::Warning, "{}", result.error().message());
+    done(result.has_value());
+  });
 }
 
 void PoolProcess::serve_handover() {

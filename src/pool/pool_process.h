@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "pool/blocking_auth.h"
 #include "pool/console.h"
 #include "pool/handover.h"
 #include "pool/listeners.h"
@@ -33,6 +34,7 @@ class PoolProcess {
  private:
   Result<void> make_workers();
   void resolver_changed(const std::string& name, const std::vector<Address>& now);
+  void check_login(Pooler::BlockingCheck check, netio::Loop& loop, std::function<void(bool right)> done);
   void confirm(Takeover& takeover);
   void serve_handover();
   void plan_period();
@@ -48,6 +50,7 @@ class PoolProcess {
   PoolControl control_;
   std::unique_ptr<ConsoleSessions> console_;
   std::unique_ptr<MetricsServer> metrics_;
+  BlockingAuth blocking_auth_;
   HandoverServer handover_;
   std::unique_ptr<SignalSource> signals_;
   bool unconfirmed_ = false;  // the sockets are another process's still
