@@ -215,6 +215,10 @@ void Client::server_has_room() {
   if (state_ == State::Ready) stream_->resume();
 }
 
+void Client::read_on() {
+  if (state_ == State::Ready && !paused_by_server_ && stream_) stream_->resume();
+}
+
 void Client::on_tls() {
   if (login_) login_->tls_ready();
 }
