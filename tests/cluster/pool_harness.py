@@ -7,6 +7,7 @@ import functools
 import os
 import pathlib
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -183,6 +184,10 @@ class Server:
         who = f" AND usename = '{user}'" if user else ""
         return [row[0] for row in self.query(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'{who} ORDER BY pid")]
 
+    def end_sessions(self):
+        """True when there were none."""
+        return not self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'db_'")
+
     def secret_of(self, role):
         return self.value(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'")
 
@@ -205,7 +210,7 @@ class Pooler:
         self.settings = {
             "listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": self.directory, "logfile": self.logfile,
             "pidfile": self.pidfile, "auth_type": "trust", "auth_file": self.users_file, "pool_mode": "transaction",
-            "admin_users": "admin", "stats_users": "stats", "max_client_conn": 200, "server_login_retry": 1,
+            "admin_users": "admin", "stats_users": "stats", "max_client_conn": 200, "server_login_retry": 1, "query_wait_timeout": 20,
             "server_tls_sslmode": "disable"}
         if is_ours():
             self.settings["workers"] = os.environ.get("PGVIGIL_POOLER_WORKERS", "2")
@@ -469,12 +474,31 @@ class Poolers:
         assert not errors, errors
 
 
+def wait_on_socket(connection):
+    """What psycopg2 calls instead of blocking: a pooler that never answers fails the test instead of hanging it."""
+    deadline = time.monotonic() + 40
+    while True:
+        state = connection.poll()
+        if state == psycopg2.extensions.POLL_OK:
+            return
+        read = [connection.fileno()] if state == psycopg2.extensions.POLL_READ else []
+        write = [connection.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
+        ready = select.select(read, write, [], max(0, deadline - time.monotonic()))
+        if not any(ready):
+            raise psycopg2.OperationalError("no answer within 40 s")
+
+
 @pytest.fixture
-def pool(request, pg):
+def pool(pg):
+    """Starts poolers; afterwards the next test meets a server without connections of this one."""
     poolers = Poolers(pg)
-    yield poolers
+    psycopg2.extensions.set_wait_callback(wait_on_socket)
     try:
+        yield poolers
         poolers.cleanup()
     finally:
-        # The next test meets a server without the connections of this one.
-        wait_for(lambda: not pg.process.running() or not pg.sessions("db1") + pg.sessions("db2"), 20, "the server is idle again")
+        for pooler in poolers.started:
+            pooler.process.kill()
+        if pg.process.running():
+            wait_for(pg.end_sessions, 20, "the server is idle again")
+        psycopg2.extensions.set_wait_callback(None)

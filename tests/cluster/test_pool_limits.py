@@ -52,6 +52,7 @@ def test_pool_size_of_a_user_overrides_that_of_the_database(pool):
     assert pooler.pool()["sv_active"] == 2
 
 
+@since(1, 24)
 def test_pool_size_zero_is_unlimited(pool):
     pooler = pool({"default_pool_size": 0})
     hold(pooler, 25)
@@ -65,6 +66,7 @@ def test_min_pool_size_is_opened_when_a_client_is_there(pool):
     client.close()
 
 
+@since(1, 21)
 def test_min_pool_size_is_opened_without_clients_for_a_forced_user(pool):
     pooler = pool({"min_pool_size": 2}, start=False)
     pooler.databases = {"db1": pooler.to("db1", "user=app")}
@@ -182,6 +184,7 @@ def test_max_client_conn_refuses_before_authentication(pool):
     wait_for(lambda: pooler.refusal() is None, 5, "the place is free again")
 
 
+@since(1, 23)
 def test_max_client_conn_does_not_bind_the_console(pool):
     pooler = pool({"max_client_conn": 1})
     pooler.connect()
@@ -347,6 +350,7 @@ def test_a_connection_unused_for_server_check_delay_is_checked(pool, pg):
     assert backend_of(client) == backend
 
 
+@since(1, 25, "1.18 keeps it in state tested for ever")
 def test_a_connection_that_fails_its_check_is_replaced(pool):
     pooler = pool({"server_check_delay": 0.3, "server_check_query": "BEGIN", "default_pool_size": 1})
     client = pooler.connect()
