@@ -200,7 +200,7 @@ class Pooler:
     """One process of the pooler, with the files it reads. `settings` go over the defaults of `write`; None leaves one out."""
 
     def __init__(self, server, settings=None, databases=None, users=None, user_settings=None, peers=None, hba=None, ident=None,
-                 arguments=(), directory=None, port=None):
+                 arguments=(), directory=None, port=None, argv=None):
         self.server = server
         self.directory = pathlib.Path(directory) if directory else scratch_directory("pool")
         self.borrowed = directory is not None
@@ -212,7 +212,7 @@ class Pooler:
             "pidfile": self.pidfile, "auth_type": "trust", "auth_file": self.users_file, "pool_mode": "transaction",
             "admin_users": "admin", "stats_users": "stats", "max_client_conn": 200, "server_login_retry": 1, "query_wait_timeout": 20,
             "server_tls_sslmode": "disable"}
-        if is_ours():
+        if is_ours() and not argv:
             self.settings["workers"] = os.environ.get("PGVIGIL_POOLER_WORKERS", "2")
         self.settings.update(settings or {})
         self.databases = databases if databases is not None else {d: self.to(d) for d in DATABASES}
@@ -222,7 +222,7 @@ class Pooler:
         self.expect_exit = False  # a test that ends the pooler says so; otherwise its end is a crash
         self.open = []
         self.write()
-        self.process = Process([*program(), *self.arguments, self.ini], self.directory / "stderr.log", self.directory)
+        self.process = Process([*(argv or program()), *self.arguments, self.ini], self.directory / "stderr.log", self.directory)
 
     def to(self, dbname, more=""):
         """The connection string of a database of the server."""

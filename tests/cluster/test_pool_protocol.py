@@ -302,9 +302,9 @@ def test_flush_after_an_error_is_silent_until_sync(pool):
 
 
 def test_function_call(pool, pg):
-    oid = pg.value("SELECT 'upper(text)'::regprocedure::oid")
-    answers = fresh(pool).login().send(function_call(oid, ["abc"])).until("Z")
-    assert kinds(answers) == "V Z" and answers[0].body[4:] == b"ABC", errors(answers)
+    oid = pg.value("SELECT 'int4abs(integer)'::regprocedure::oid")
+    answers = fresh(pool).login().send(function_call(oid, ["-7"])).until("Z")
+    assert kinds(answers) == "V Z" and answers[0].body[4:] == b"7", errors(answers)
 
 
 def test_function_call_with_an_error(pool):
