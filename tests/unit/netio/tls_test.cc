@@ -368,6 +368,20 @@ TEST_P(TlsTest, TwoLoopStreamsTalkInEveryProtocolAllowed) {
   }
 }
 
+TEST_P(TlsTest, CloseStillSendsAllThatWaitsToBeEncrypted) {
+  begin(context(server_settings()));
+  TlsPeer client(peer.fd(), false);
+  ASSERT_TRUE(client.handshake());
+  const std::string text(1'000'000, 'w');
+  worker.on_loop([&] {
+    recorder.stream->send(text);
+    recorder.stream.reset();
+  });
+  EXPECT_TRUE(client.read(text.size()) == text);
+  EXPECT_EQ(client.read(1), "");
+  EXPECT_EQ(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+}
+
 TEST_P(TlsTest, AStreamMayBeClosedInOnTls) {
   recorder.when_tls = [&] {
     recorder.stream->send("bye");
