@@ -59,7 +59,7 @@ Result<void> Start::read_config() {
   if (options.daemon && settings.pidfile.empty()) {
     return fail(Errc::InvalidConfig, "daemon needs pidfile configured", {}, {}, "set pidfile in the configuration");
   }
-  return log.configure(log_target(settings, options.quiet));
+  return {};
 }
 
 Result<void> Start::look_for_others() {
@@ -104,8 +104,10 @@ Result<void> Start::open_sockets(std::vector<ListenSocket> passed) {
 
 Result<void> Start::prepare() {
   PGV_TRY_VOID(read_config());
-  set_limits(*config, log);
   PGV_TRY_VOID(become_user(config->settings().user));
+  // Only now: a file that root had made could not be opened anew for a rotation.
+  PGV_TRY_VOID(log.configure(log_target(config->settings(), options.quiet)));
+  set_limits(*config, log);
   // Before the fork: they are addressed to this process number.
   auto passed = passed_listen_sockets(log);
   PGV_TRY_VOID(look_for_others());
