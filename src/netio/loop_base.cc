@@ -97,7 +97,7 @@ void LoopBase::service(StreamCore& stream) {
   if (stream.tls_ != nullptr) stream.tls_->flush(stream);
   serve_stream(stream);
   if (stream.closed_) return finish_close(stream);
-  if (stream.detaching_ && !stream.pending_ && release_stream(stream)) {
+  if (stream.detaching_ && !stream.pending_ && stream.unsent() == 0 && release_stream(stream)) {
     const auto done = std::move(*stream.detached_);
     Detached state = stream.give_away();
     // While the callback runs the object still exists: its owner may let go of it there.

@@ -171,7 +171,7 @@ const TlsInfo* StreamCore::tls() const { return tls_ == nullptr ? nullptr : tls_
 std::string StreamCore::tls_error() const { return tls_ == nullptr ? std::string() : tls_->error(); }
 
 void StreamCore::detach(std::function<void(Detached)> done) {
-  PGV_ASSERT(unsent() == 0 && !closed_ && !detaching_ && (tls_ == nullptr || tls_->info() != nullptr));
+  PGV_ASSERT(!closed_ && !detaching_ && (tls_ == nullptr || tls_->info() != nullptr));
   detaching_ = true;
   detached_ = std::make_unique<std::function<void(Detached)>>(std::move(done));
   loop_.enqueue(*this);

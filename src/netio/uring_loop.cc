@@ -171,7 +171,7 @@ void UringLoop::settle_quick_sends() {
     } else {
       stream.sent(send.size);
     }
-    if (stream.closed_ || !stream.out_.empty()) enqueue(stream);
+    if (stream.closed_ || stream.detaching_ || !stream.out_.empty()) enqueue(stream);
   }
   quick_sends_.resize(kept);
   settle_soon_ = kept > 0;

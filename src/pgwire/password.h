@@ -28,8 +28,9 @@ std::optional<std::string> base64_decode(std::string_view text);
 using Key = std::array<unsigned char, 32>;
 
 // A hostile server, or a user who stores a secret of his own making, chooses the iterations that we have to compute
-// while other sessions of the worker wait: a million take about half a second. PostgreSQL's default is 4096, advice
-// for PBKDF2 with SHA-256 goes to 600,000. The documented limit (2^31 - 1) would be a quarter of an hour.
+// while other sessions of the worker wait: a million took 0.23 s of processor time with SHA instructions, 0.42 s
+// without. PostgreSQL's default is 4096 and advice for PBKDF2 with SHA-256 goes to 600,000; PostgreSQL's limit of 2^31
+// - 1 would be eight minutes or more.
 inline constexpr std::uint32_t kScramIterationsMax = 1'000'000;
 
 struct ScramSecret {

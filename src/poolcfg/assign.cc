@@ -29,8 +29,7 @@ struct Assign {
     const bool any_sign = row.kind == Kind::Limit || row.kind == Kind::Switch;
     auto number = parse_integer(text, 0, any_sign ? kLeast : row.min, std::min(row.max, most));
     if (!number && any_sign)
-      number.error().valid =
-          row.kind == Kind::Switch ? "write 1 for on and 0 for off" : "valid: 0 (no limit) to 2147483647";
+      number.error().valid = row.kind == Kind::Switch ? "write 1 for on and 0 for off" : "valid: 0 to 2147483647";
     return number;
   }
   Parsed<std::string> operator()(int* field) const {
@@ -38,7 +37,7 @@ struct Assign {
     if (!number) return tl::unexpected<Misfit>(number.error());
     const bool below = row.kind == Kind::Limit && *number < 0;
     *field = below ? 0 : static_cast<int>(*number);
-    return below ? std::string("is negative: taken as 0, no limit") : std::string();
+    return below ? std::string("is negative: taken as 0") : std::string();
   }
   Parsed<std::string> operator()(std::uint32_t* field) const {
     const auto number = parse_integer(text, 0, row.min, row.max);

@@ -25,7 +25,7 @@ enum class Kind : std::uint8_t {
   File,
   List,     // separated by commas
   Integer,  // base 0
-  Limit,    // integer, 0: no limit; what is below 0 is taken as 0
+  Limit,    // integer, a size or a number of things; what is below 0 is taken as 0
   Switch,   // integer, 0: off, else on
   Seconds,
   Choice,  // an enumeration, or a text with `choices`

@@ -99,6 +99,18 @@ TEST(Include, TenDeepIsTheBound) {
   }
 }
 
+TEST(IniFile, CutAtEveryByteItIsAnsweredInOneLine) {
+  const std::string text =
+      "[databases]\n'a b' = host=x,y password='p''q' port=5\n* = pool_mode=session\n[users]\nu = query_timeout=1.5\n"
+      "[peers]\n1 = host=/a\n[pgbouncer]\nlisten_port = 0x10\nadmin_users = a, b\n%include /nowhere/x\n";
+  for (std::size_t size = 0; size <= text.size(); ++size) {
+    const auto config = parse_config(text.substr(0, size), "p.ini");
+    if (config) continue;
+    EXPECT_EQ(config.error().message().find('\n'), std::string::npos);
+    EXPECT_THAT(config.error().message(), HasSubstr("p.ini"));
+  }
+}
+
 TEST(LoadConfig, WhatCannotBeRead) {
   EXPECT_THAT(load_config("/nowhere/p.ini").error().message(),
               AllOf(HasSubstr("/nowhere/p.ini"), HasSubstr("No such file")));
