@@ -32,7 +32,7 @@ def deployment():
 
 def free_offset(first):
     """Below the range from which the kernel takes ports for outgoing connections (32768 and up)."""
-    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 8008, 8009)
+    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 6432, 8008, 8009)
     return next(o for o in range(first, first + 3900, 137) if all(_free(p + o) for p in ports))
 
 
@@ -91,7 +91,8 @@ def test_rows_cross_over_tls_only(deployment):
 def test_cluster_json_lists_every_process(deployment):
     directory, offset, _ = deployment
     described = json.loads((directory / "cluster.json").read_text())
-    assert [p["name"] for p in described["processes"]] == ["etcd-1", "etcd-2", "etcd-3", "postgresql-patroni-1", "postgresql-patroni-2"]
+    assert [p["name"] for p in described["processes"]] == ["etcd-1", "etcd-2", "etcd-3", "postgresql-patroni-1", "postgresql-patroni-2",
+                                                         "pgbouncer"]
     for process in described["processes"]:
         pid = int(pathlib.Path(process["pid_file"]).read_text())
         assert str(directory) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode()
