@@ -103,6 +103,8 @@ Result<void> Start::open_sockets(std::vector<ListenSocket> passed) {
 }
 
 Result<void> Start::prepare() {
+  // Before the files are read: a SIGHUP that comes now is for what changes from here on.
+  PGV_TRY(signals, SignalSource::make());
   PGV_TRY_VOID(read_config());
   PGV_TRY_VOID(become_user(config->settings().user));
   // Only now: a file that root had made could not be opened anew for a rotation.
@@ -114,7 +116,6 @@ Result<void> Start::prepare() {
   if (options.daemon) PGV_TRY_VOID(background.enter());
   PGV_TRY_VOID(open_sockets(std::move(passed)));
   if (!takeover) PGV_TRY_VOID(pid_file->write());
-  PGV_TRY(signals, SignalSource::make());
   const auto backend = config->settings().io_backend == "epoll" ? netio::Backend::Epoll : netio::Backend::Auto;
   PGV_TRY(loop, netio::make_loop({backend}));
   process = std::make_unique<PoolProcess>(options, config, log, std::move(loop), worker_count(config->settings()),

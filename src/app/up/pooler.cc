@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
@@ -34,6 +35,18 @@ std::string quoted(const std::string& text) {
   std::string safe;
   for (const char c : text) safe += c == '"' ? std::string("\"\"") : std::string(1, c);
   return '"' + safe + '"';
+}
+
+// A pooler that does not hold SIGHUP back yet has just been started: the signal would end it, and it reads its files
+// later anyway.
+bool takes_reload(pid_t pid) {
+  std::ifstream status(fmt::format("/proc/{}/status", pid));
+  for (std::string word; status >> word;) {
+    if (word != "SigBlk:") continue;
+    status >> word;
+    return (std::strtoull(word.c_str(), nullptr, 16) >> (SIGHUP - 1) & 1) != 0;
+  }
+  return false;
 }
 
 }  // namespace
@@ -78,7 +91,9 @@ int run_route(const std::vector<std::string>& arguments) {
   const Part* node = part_of(*deployment, "agent", arguments[1]);
   if (pooler == nullptr || node == nullptr) return failure("there is no such part of the deployment: " + arguments[1]);
   if (const auto done = write_route(*pooler, *node); !done) return failure(done.error().message());
-  if (const pid_t pid = running_pid(*deployment, *pooler); pid != 0) kill(pid, SIGHUP);
+  if (const pid_t pid = running_pid(*deployment, *pooler); pid != 0 && takes_reload(pid)) {
+    kill(pid, SIGHUP);
+  }
   return 0;
 }
 
