@@ -246,7 +246,7 @@ void take_snapshot(Pooler& pooler, const Statistics& statistics, TimePoint now, 
   snapshot->now = now;
   snapshot->wall = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
   shared_facts(pooler, statistics, *snapshot);
-  if (facts == kNoFacts) return done(std::move(snapshot));
+  if (facts == kNoFacts || pooler.workers.empty()) return done(std::move(snapshot));
   // Each worker writes its own slot; the gathering's end is what makes them readable here.
   auto parts = std::make_shared<std::vector<WorkerPart>>(pooler.workers.size());
   pooler.gather([parts, facts](Worker& worker) { collect(worker, facts, (*parts)[worker.index()]); },
