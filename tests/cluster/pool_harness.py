@@ -256,6 +256,8 @@ class Pooler:
         if not self.process.running():
             raise AssertionError(f"the pooler ended at once: {self.stderr()}{self.log()}")
         self.plain_socket().close()
+        if self.settings.get("listen_addr") and self.settings.get("unix_socket_dir") == self.directory:
+            self.plain_socket(unix=True).close()
         return True
 
     def plain_socket(self, unix=False):
