@@ -12,6 +12,8 @@ find_package(Boost 1.81 REQUIRED)
 pkg_check_modules(libpq REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)
 pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
+pkg_check_modules(ldap REQUIRED IMPORTED_TARGET ldap)
+pkg_check_modules(pam REQUIRED IMPORTED_TARGET pam)
 
 # Asio is compiled once (base/asio.cc) instead of in every file that includes it.
 add_library(pgv_asio INTERFACE)

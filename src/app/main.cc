@@ -9,6 +9,7 @@
 #include "app/agent_command.h"
 #include "app/etcd_options.h"
 #include "app/healthcheck.h"
+#include "app/pool_command.h"
 #include "app/up/up.h"
 #include "ctl/run.h"
 #include "dcs/etcd/etcd_store.h"
@@ -22,6 +23,7 @@ constexpr const char* kUsage =
     "  pgvigil agent FILE          run the agent of one PostgreSQL node (also as `patroni FILE`)\n"
     "  pgvigil agent --generate-config | --generate-sample-config | --validate-config\n"
     "                              a configuration for a running server, one to start from, or what is wrong with one\n"
+    "  pgvigil pool FILE           run the connection pooler (also as `pgbouncer FILE`)\n"
     "  pgvigil up | down           the reference deployment on this machine\n"
     "  pgvigil check-config FILE   say what is wrong with an agent's configuration\n"
     "  pgvigil healthcheck FILE [CHECK]\n"
@@ -45,6 +47,13 @@ std::vector<pgvigil::ctl::VerbWords> other_verbs() {
         {{"--dsn"}, "of the running server", true, {}},
         {{"-i", "--ignore-listen-port"}, "ports may be taken", false, {}},
         {{"-p", "--print"}, "print the configuration", false, {}}}},
+      {"pool",
+       "run the connection pooler",
+       {{{"-d", "--daemon"}, "run in the background", false, {}},
+        {{"-q", "--quiet"}, "no log lines on standard error", false, {}},
+        {{"-R", "--handover"}, "take over from the running pooler", false, {}},
+        {{"-v", "--verbose"}, "more log lines", false, {}},
+        {{"-u", "--user"}, "run as this user", true, {}}}},
       {"up",
        "the reference deployment on this machine",
        {directory,
@@ -70,9 +79,11 @@ int main(int argc, char** argv) {
   const std::string name = std::filesystem::path(argc > 0 ? argv[0] : "pgvigil").filename().string();
   std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (name == "patroni") return pgvigil::app::run_agent_command("patroni", arguments);
+  if (name == "pgbouncer") return pgvigil::app::run_pool_command("pgbouncer", arguments);
   const std::string verb = arguments.empty() ? "" : arguments[0];
   const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   if (verb == "agent") return pgvigil::app::run_agent_command("pgvigil agent", rest);
+  if (verb == "pool") return pgvigil::app::run_pool_command("pgvigil pool", rest);
   if (verb == "healthcheck") return pgvigil::app::run_healthcheck(rest);
   if (verb == "up") return pgvigil::app::run_up(rest);
   if (verb == "down") return pgvigil::app::run_down(rest);

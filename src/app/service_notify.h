@@ -13,10 +13,9 @@ class ServiceNotify {
   void ready() const;
   void reloading() const;  // followed by ready()
   void stopping() const;
+  void send(const std::string& state) const;  // any assignments of sd_notify(3)
 
  private:
-  void send(const std::string& state) const;
-
   std::string address_;
 };
 

@@ -43,11 +43,15 @@ struct HbaRule {
 struct HbaFile {
   std::vector<HbaRule> rules;
   std::vector<std::string> warnings;  // a line that does not parse is skipped and named here
+  // Not empty: a line that rejects could not be understood. Without it those it keeps out would get in, so load_hba
+  // fails.
+  std::string lost_reject;
   // The first that matches; null: "no authentication method is found".
   [[nodiscard]] const HbaRule* match(const HbaQuery& query) const;
 };
 // `path` is for messages and for @file, which is relative to it.
 HbaFile parse_hba(std::string_view text, const std::string& path);
+// Fails if the file cannot be read or `lost_reject` is not empty; a reload then keeps the rules that it has.
 Result<HbaFile> load_hba(const std::string& path);
 
 struct IdentMap {

@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -22,6 +24,12 @@ enum class PoolMode : std::uint8_t { Session, Transaction, Statement };
 enum class AuthType : std::uint8_t { Any, Trust, Plain, Md5, ScramSha256, Cert, Hba, Pam, Ldap, Peer, Reject };
 enum class SslMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class LoadBalance : std::uint8_t { RoundRobin, Disable };
+
+// Run as auth_user to find a password. Every name and operator is qualified: a search_path that a client chose must not
+// decide whose table or function is asked.
+inline constexpr std::string_view kDefaultAuthQuery =
+    "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL ELSE rolpassword END "
+    "FROM pg_catalog.pg_authid WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin";
 
 std::string_view to_string(PoolMode mode);
 std::string_view to_string(AuthType type);
@@ -76,7 +84,8 @@ struct Settings {
   std::string resolv_conf;
   int stats_period = 60;
   AuthType auth_type = AuthType::Md5;
-  std::string auth_file, auth_hba_file, auth_ident_file, auth_user, auth_query, auth_dbname, auth_ldap_options;
+  std::string auth_file, auth_hba_file, auth_ident_file, auth_user;
+  std::string auth_query{kDefaultAuthQuery}, auth_dbname, auth_ldap_options;
   int scram_iterations = 4096;
   std::vector<std::string> admin_users, stats_users;
   int log_connections = 1, log_disconnections = 1, log_pooler_errors = 1, log_stats = 1;
@@ -133,11 +142,12 @@ struct PoolConfig {
   std::optional<DatabaseEntry> any_database;                    // "*"
   std::map<std::string, UserEntry, std::less<>> users;
   std::map<int, PeerEntry> peers;
-  std::vector<std::string> warnings;  // one line each
+  std::set<std::string, std::less<>> written;  // the settings that the file gives a value: what reloaded() needs
+  std::vector<std::string> warnings;           // one line each
 };
 
 // Reads the file and what it includes. The error names file, line, key, value and what would be valid, with the nearest
-// known key for an unknown one. `from_console`: values given by SET, which win over the file's.
+// known key for an unknown one; the first error refuses the whole.
 Result<PoolConfig> load_config(const std::string& path);
 // The same from text; `name` is what errors call it. %include is relative to the working directory, as in PgBouncer.
 Result<PoolConfig> parse_config(std::string_view text, const std::string& name);

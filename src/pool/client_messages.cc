@@ -1,0 +1,267 @@
+// A logged-in client's messages: what needs a server connection, what is counted, and which names are rewritten.
+#include <functional>
+
+#include "pgwire/messages.h"
+#include "pool/client.h"
+#include "pool/server.h"
+#include "pool/worker.h"
+
+namespace pgvigil::pool {
+namespace {
+
+// Names of statements and portals are identifiers of at most 63 bytes in practice; more than this is an attack.
+constexpr std::size_t kNamesBytesMax = 8192;
+
+}  // namespace
+
+bool Client::tracks_statements() const {
+  return worker_.settings().max_prepared_statements > 0 && shard_->rules.mode != poolcfg::PoolMode::Session &&
+         !replication_;
+}
+
+void Client::request_begins() {
+  const TimePoint now = worker_.now();
+  if (!query_running_) {
+    query_running_ = true;
+    if (server_ == nullptr || now < request_started) request_started = now;
+    shard_->statistics.queries.add(1);
+  }
+  if (!transaction_running_) {
+    transaction_running_ = true;
+    transaction_started_ = request_started;
+    shard_->statistics.transactions.add(1);
+  }
+}
+
+Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin) {
+  using Kind = Verdict::Kind;
+  switch (type) {
+    case 'X': close("client close request"); return {Kind::Abort};
+    case 'd':
+    case 'c':
+    case 'f':
+      // Without a server connection these are the rest of a COPY that the server has ended with an error.
+      if (server_ == nullptr) return {Kind::Drop};
+      if (type != 'd' && server_->in_copy_in()) server_->requests().push_back({type, Answer::Forward, nullptr});
+      return {Kind::Forward};
+    case 'Q':
+    case 'F':
+    case 'S':
+    case 'P':
+    case 'B':
+    case 'D':
+    case 'E':
+    case 'C':
+    case 'H': break;
+    default: refuse("unknown pkt"); return {Kind::Abort};
+  }
+  if (type == 'Q' && worker_.settings().disable_pqexec != 0) {
+    refuse("PQexec disallowed");
+    return {Kind::Abort};
+  }
+  const bool tracks = tracks_statements();
+  if (type == 'C' && tracks && server_ == nullptr) {
+    if (begin.empty() && body > 0) return {Kind::More};
+    if (begin.size() > 1 && begin[0] == 'S' && begin[1] != '\0') return {Kind::Whole};  // answered without a server
+  }
+  if (server_ == nullptr) {
+    const bool fresh = !query_running_;
+    if (fresh) request_started = worker_.now();
+    if (!acquire()) return {state_ == State::Closed ? Kind::Abort : Kind::Stop};
+  } else if (!query_running_) {
+    request_started = worker_.now();
+  }
+  if (type != 'H') request_begins();
+  if (tracks && (type == 'P' || type == 'B' || type == 'D' || type == 'C')) return tracked_header(type, body, begin);
+  if (type != 'H') server_->requests().push_back({type, Answer::Forward, nullptr});
+  return {Kind::Forward};
+}
+
+// --- prepared statements
+
+StatementPtr Client::named(std::string_view name) const {
+  if (!statements_) return nullptr;
+  const auto found = statements_->find(std::string(name));
+  return found == statements_->end() ? nullptr : found->second;
+}
+
+Verdict Client::tracked_header(char type, std::uint32_t body, std::string_view begin) {
+  using Kind = Verdict::Kind;
+  const auto pass = [&] {
+    server_->requests().push_back({type, Answer::Forward, nullptr});
+    return Verdict{Kind::Forward};
+  };
+  switch (type) {
+    case 'P':
+      if (begin.empty() && body > 0) return {Kind::More};
+      if (body == 0) break;
+      if (begin[0] != '\0') return {Kind::Whole};
+      unnamed_ = nullptr;
+      if (worker_.settings().prepare_unnamed != 0) return {Kind::Whole};
+      return pass();
+    case 'B': return bind_header(body, begin);
+    case 'D':
+    case 'C':
+      if (begin.size() < 2 && body >= 2 && begin.size() < body) return {Kind::More};
+      if (body < 2) break;
+      if (begin[0] == 'S' && (begin[1] != '\0' || (unnamed_ != nullptr && type == 'D'))) {
+        if (body > kNamesBytesMax) break;
+        return {Kind::Whole};
+      }
+      if (type == 'C' && begin[0] == 'S') unnamed_ = nullptr;
+      return pass();
+    default: break;
+  }
+  refuse(type == 'P' ? "broken Parse packet" : type == 'D' ? "broken Describe packet" : "broken Close packet");
+  return {Kind::Abort};
+}
+
+// Only the two names are looked at; parameter values stream behind them untouched.
+Verdict Client::bind_header(std::uint32_t body, std::string_view begin) {
+  using Kind = Verdict::Kind;
+  pgwire::BodyReader reader(begin);
+  const std::string_view portal = reader.cstring();
+  const std::string_view name = reader.cstring();
+  if (!reader.ok()) {
+    if (begin.size() < body && begin.size() < kNamesBytesMax) return {Kind::More};
+    refuse("broken Bind packet");
+    return {Kind::Abort};
+  }
+  StatementPtr statement = name.empty() ? unnamed_ : named(name);
+  if (!name.empty() && statement == nullptr) {
+    refuse("prepared statement did not exist");
+    return {Kind::Abort};
+  }
+  if (statement == nullptr) {
+    server_->requests().push_back({'B', Answer::Forward, nullptr});
+    return {Kind::Forward};
+  }
+  if (!name.empty()) shard_->statistics.binds.add(1);
+  walker_.flush();
+  ensure_prepared(statement);
+  const auto names = static_cast<std::uint32_t>(portal.size() + name.size() + 2);
+  const auto new_names = static_cast<std::uint32_t>(portal.size() + statement->server_name().size() + 2);
+  std::string head;
+  head.reserve(pgwire::kHeaderBytes + new_names);
+  head += 'B';
+  head.resize(pgwire::kHeaderBytes);
+  pgwire::store32(head.data() + 1, body - names + new_names + 4);
+  head.append(portal).push_back('\0');
+  head.append(statement->server_name()).push_back('\0');
+  server_->send(head);
+  server_->requests().push_back({'B', Answer::Forward, nullptr});
+  return {Kind::Tail, names};
+}
+
+bool Client::on_whole(char type, std::string_view body) {
+  switch (type) {
+    case 'P': return whole_parse(body);
+    case 'D': return whole_describe(body);
+    case 'C': return whole_close(body);
+    default: return true;
+  }
+}
+
+bool Client::whole_parse(std::string_view body) {
+  pgwire::BodyReader reader(body);
+  const std::string_view name = reader.cstring();
+  const std::string_view rest = reader.rest();
+  if (!reader.ok() || rest.find('\0') == std::string_view::npos) {
+    refuse("broken Parse packet");
+    return false;
+  }
+  if (name.empty()) {
+    // A text that comes for the first time may well never come again: it is passed on as it is.
+    if (!worker_.seen_before(std::hash<std::string_view>{}(rest))) {
+      std::string message;
+      pgwire::parse(message, {}, rest);
+      server_->send(message);
+      server_->requests().push_back({'P', Answer::Forward, nullptr});
+      return true;
+    }
+    unnamed_ = worker_.pooler().statements.intern(rest);
+    prepare(unnamed_, true);
+    return true;
+  }
+  if (named(name) != nullptr) {
+    refuse("prepared statement name is already in use");
+    return false;
+  }
+  shard_->statistics.client_parses.add(1);
+  StatementPtr statement = worker_.pooler().statements.intern(rest);
+  if (!statements_) statements_ = std::make_unique<std::unordered_map<std::string, StatementPtr>>();
+  statements_->emplace(std::string(name), statement);
+  prepare(statement, true);
+  return true;
+}
+
+void Client::ensure_prepared(const StatementPtr& statement) {
+  if (server_->statements().has(*statement)) {
+    server_->statements().use(*statement);
+    return;
+  }
+  prepare(statement, false);
+}
+
+// The statement is on the server when the client's next message arrives there. `answer_to_client`: it sent a Parse.
+void Client::prepare(const StatementPtr& statement, bool answer_to_client) {
+  ServerStatements& there = server_->statements();
+  if (there.has(*statement)) {
+    there.use(*statement);
+    if (answer_to_client) server_->fake('P');
+    return;
+  }
+  std::string messages;
+  pgwire::parse(messages, statement->server_name(), statement->query_and_types());
+  server_->requests().push_back({'P', answer_to_client ? Answer::Forward : Answer::Skip, statement});
+  there.add(statement);
+  shard_->statistics.server_parses.add(1);
+  const auto limit = static_cast<std::size_t>(worker_.settings().max_prepared_statements);
+  while (StatementPtr oldest = there.evict(limit)) {
+    pgwire::close_statement(messages, oldest->server_name());
+    server_->requests().push_back({'C', Answer::Skip, std::move(oldest)});
+  }
+  server_->send(messages);
+}
+
+bool Client::whole_describe(std::string_view body) {
+  pgwire::BodyReader reader(body.substr(1));
+  const std::string_view name = reader.cstring();
+  if (!reader.complete()) {
+    refuse("broken Describe packet");
+    return false;
+  }
+  const StatementPtr statement = name.empty() ? unnamed_ : named(name);
+  if (statement == nullptr) {
+    refuse("prepared statement did not exist");
+    return false;
+  }
+  ensure_prepared(statement);
+  std::string message;
+  {
+    pgwire::MessageWriter writer(message, 'D');
+    writer.byte('S').cstring(statement->server_name());
+  }
+  server_->send(message);
+  server_->requests().push_back({'D', Answer::Forward, nullptr});
+  return true;
+}
+
+// A statement's name is closed here alone: other clients may use what it stood for.
+bool Client::whole_close(std::string_view body) {
+  pgwire::BodyReader reader(body.substr(1));
+  const std::string_view name = reader.cstring();
+  if (!reader.complete()) {
+    refuse("broken Close packet");
+    return false;
+  }
+  if (statements_) statements_->erase(std::string(name));
+  if (server_ == nullptr) {
+    forward(std::string_view("3\0\0\0\4", 5));
+  } else {
+    server_->fake('C');
+  }
+  return true;
+}
+
+}  // namespace pgvigil::pool

@@ -1,0 +1,117 @@
+#include "pool/dial.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "pool/worker.h"
+
+namespace pgvigil::pool {
+namespace {
+
+void set_int(int fd, int level, int option, int value) {
+  // A kernel that does not take an option works without it.
+  static_cast<void>(setsockopt(fd, level, option, &value, sizeof value));
+}
+
+void set_port(Address& address, int port) {
+  const auto wire = htons(static_cast<std::uint16_t>(port));
+  if (address.storage.ss_family == AF_INET) {
+    reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port = wire;
+  } else if (address.storage.ss_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port = wire;
+  }
+}
+
+}  // namespace
+
+void set_socket_options(int fd, const poolcfg::Settings& settings, bool unix_socket) {
+  if (unix_socket) return;
+  set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (settings.tcp_keepalive != 0) {
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (settings.tcp_keepidle > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, settings.tcp_keepidle);
+    if (settings.tcp_keepintvl > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, settings.tcp_keepintvl);
+    if (settings.tcp_keepcnt > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, settings.tcp_keepcnt);
+  }
+  if (settings.tcp_user_timeout > 0) set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, settings.tcp_user_timeout);
+  if (settings.tcp_socket_buffer > 0) {
+    set_int(fd, SOL_SOCKET, SO_SNDBUF, settings.tcp_socket_buffer);
+    set_int(fd, SOL_SOCKET, SO_RCVBUF, settings.tcp_socket_buffer);
+  }
+}
+
+Dial::~Dial() {
+  *alive_ = false;
+  if (watch_ != 0) worker_.loop().unwatch(watch_);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void Dial::to_host(const std::string& host, int port, Done done) {
+  const std::string& place = host.empty() ? worker_.settings().unix_socket_dir : host;
+  if (!place.empty() && (place[0] == '/' || place[0] == '@')) {
+    to_address(unix_address(place, port), std::move(done));
+    return;
+  }
+  if (auto literal = literal_address(place, port)) {
+    to_address(*literal, std::move(done));
+    return;
+  }
+  done_ = std::move(done);
+  worker_.pooler().resolver->resolve(place, worker_.loop(),
+                                     [this, alive = alive_, port, place](Result<std::vector<Address>> found) {
+                                       if (!*alive) return;
+                                       if (!found || found->empty()) {
+                                         finish(fail(Errc::Unavailable, "server DNS lookup failed", place));
+                                         return;
+                                       }
+                                       Address address = found->front();
+                                       address.host = place;
+                                       set_port(address, port);
+                                       to_address(address, std::move(done_));
+                                     });
+}
+
+void Dial::to_address(const Address& address, Done done) {
+  done_ = std::move(done);
+  address_ = address;
+  fd_ = socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) {
+    finish(fail(Errc::Unavailable, "connect failed", address.text(), errno_text(errno)));
+    return;
+  }
+  set_socket_options(fd_, worker_.settings(), address.unix_socket());
+  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address_.storage), address_.size) == 0) {
+    const int fd = std::exchange(fd_, -1);
+    finish(fd);
+    return;
+  }
+  // EAGAIN is what a Unix socket with a full backlog says; there is nothing to wait for.
+  if (errno != EINPROGRESS) {
+    finish(fail(Errc::Unavailable, "connect failed", address.text(), errno_text(errno)));
+    return;
+  }
+  watch_ = worker_.loop().watch(fd_, netio::kWritable, [this](std::uint32_t) {
+    worker_.loop().unwatch(std::exchange(watch_, 0));
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) {
+      finish(fail(Errc::Unavailable, "connect failed", address_.text(), errno_text(error)));
+      return;
+    }
+    const int fd = std::exchange(fd_, -1);
+    finish(fd);
+  });
+}
+
+void Dial::finish(Result<int> result) {
+  // The callback may destroy this object.
+  const Done done = std::move(done_);
+  const Address address = address_;
+  done(std::move(result), address);
+}
+
+}  // namespace pgvigil::pool
