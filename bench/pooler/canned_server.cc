@@ -79,20 +79,21 @@ const std::string kReady = message('Z', "I");
 
 std::string welcome() {
   std::string out = message('R', std::string(4, '\0'));
-  const std::array<std::pair<std::string_view, std::string_view>, 14> parameters{{{"application_name", ""},
-                                                                                  {"client_encoding", "UTF8"},
-                                                                                  {"DateStyle", "ISO, MDY"},
-                                                                                  {"default_transaction_read_only", "off"},
-                                                                                  {"in_hot_standby", "off"},
-                                                                                  {"integer_datetimes", "on"},
-                                                                                  {"IntervalStyle", "postgres"},
-                                                                                  {"is_superuser", "off"},
-                                                                                  {"server_encoding", "UTF8"},
-                                                                                  {"server_version", "15.0"},
-                                                                                  {"session_authorization", "bench"},
-                                                                                  {"standard_conforming_strings", "on"},
-                                                                                  {"TimeZone", "UTC"},
-                                                                                  {"scram_iterations", "4096"}}};
+  const std::array<std::pair<std::string_view, std::string_view>, 14> parameters{
+      {{"application_name", ""},
+       {"client_encoding", "UTF8"},
+       {"DateStyle", "ISO, MDY"},
+       {"default_transaction_read_only", "off"},
+       {"in_hot_standby", "off"},
+       {"integer_datetimes", "on"},
+       {"IntervalStyle", "postgres"},
+       {"is_superuser", "off"},
+       {"server_encoding", "UTF8"},
+       {"server_version", "15.0"},
+       {"session_authorization", "bench"},
+       {"standard_conforming_strings", "on"},
+       {"TimeZone", "UTC"},
+       {"scram_iterations", "4096"}}};
   for (const auto& [name, value] : parameters) out += message('S', with_zero(name) + with_zero(value));
   std::string key;
   put_int32(key, 4711);
@@ -153,9 +154,7 @@ class Session {
 
   bool handle(char type, std::string_view body) {
     switch (type) {
-      case 'Q':
-        answer_query(body.substr(0, body.find('\0')));
-        break;
+      case 'Q': answer_query(body.substr(0, body.find('\0'))); break;
       case 'P': {
         const auto name = body.substr(0, body.find('\0'));
         const auto rest = body.substr(name.size() + 1);
@@ -170,28 +169,23 @@ class Session {
         break;
       }
       case 'D': {
-        const auto& described = body[0] == 'S' ? canned(statements_[std::string(body.substr(1, body.size() - 2))]) : canned(portal_);
+        const auto& described =
+            body[0] == 'S' ? canned(statements_[std::string(body.substr(1, body.size() - 2))]) : canned(portal_);
         if (body[0] == 'S') out_ += message('t', std::string(2, '\0'));
         out_ += described.description.empty() ? message('n') : described.description;
         break;
       }
-      case 'E':
-        out_ += canned(portal_).rows;
-        break;
+      case 'E': out_ += canned(portal_).rows; break;
       case 'C':
         if (body[0] == 'S') statements_.erase(std::string(body.substr(1, body.size() - 2)));
         out_ += message('3');
         break;
-      case 'S':
-        out_ += kReady;
-        break;
-      case 'H': case 'd': case 'f':
-        break;
-      case 'c':
-        out_ += message('C', with_zero("COPY 1")) + kReady;
-        break;
-      default:
-        return false;
+      case 'S': out_ += kReady; break;
+      case 'H':
+      case 'd':
+      case 'f': break;
+      case 'c': out_ += message('C', with_zero("COPY 1")) + kReady; break;
+      default: return false;
     }
     return true;
   }
@@ -314,7 +308,8 @@ int run_server(const Options& options) {
   address.sin_port = htons(static_cast<uint16_t>(options.number("port", 0)));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 1024) != 0) {
-    std::cerr << "pgvigil-bench-pooler: cannot listen on port " << options.text("port") << ": " << std::strerror(errno) << "\n";
+    std::cerr << "pgvigil-bench-pooler: cannot listen on port " << options.text("port") << ": " << std::strerror(errno)
+              << "\n";
     return 1;
   }
   const auto threads = std::max<size_t>(1, static_cast<size_t>(options.number("threads", 1)));

@@ -1,5 +1,5 @@
 // The load: connections over threads, a measured interval between two lines of stdin and stdout, percentiles.
-#include <poll.h>
+#include <fmt/core.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -46,7 +46,8 @@ class Worker {
   Worker(const LoadPlan& plan, Shared& shared, size_t connections, double rate)
       : plan_(plan), shared_(shared), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     for (size_t i = 0; i < connections; ++i) connections_.push_back(std::make_unique<LoadConnection>(plan, epoll_));
-    if (rate > 0) interval_ = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(connections / rate));
+    if (rate > 0)
+      interval_ = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(connections / rate));
   }
   ~Worker() { ::close(epoll_); }
   Worker(const Worker&) = delete;
@@ -77,7 +78,8 @@ class Worker {
 
  private:
   void open_more() {
-    for (; next_ < connections_.size() && logging_in_ < kLoginsAtOnce; ++next_, ++logging_in_) connections_[next_]->connect();
+    for (; next_ < connections_.size() && logging_in_ < kLoginsAtOnce; ++next_, ++logging_in_)
+      connections_[next_]->connect();
   }
 
   void start_all() {
@@ -131,8 +133,7 @@ class Worker {
 
   void after(LoadConnection& connection, Progress progress) {
     switch (progress) {
-      case Progress::Going:
-        break;
+      case Progress::Going: break;
       case Progress::Ready:
         if (plan_.reconnect) {
           connection.begin();
@@ -141,9 +142,7 @@ class Worker {
           shared_.ready.fetch_add(1);
         }
         break;
-      case Progress::Done:
-        count(connection);
-        break;
+      case Progress::Done: count(connection); break;
       case Progress::Failed:
         shared_.failed(connection.error());
         if (plan_.reconnect) next_transaction(connection);
@@ -155,8 +154,8 @@ class Worker {
     const auto now = Clock::now();
     if (!connection.error().empty()) shared_.failed(connection.error());
     ++transactions;
-    latencies.push_back(static_cast<uint32_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(now - connection.started).count()));
+    latencies.push_back(
+        static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(now - connection.started).count()));
     if (plan_.reconnect) connection.disconnect();
     if (interval_.count() == 0) return next_transaction(connection);
     connection.due += interval_;
@@ -228,9 +227,11 @@ int run_load(const Options& options) {
   const auto connections = static_cast<size_t>(options.number("connections", 40));
   const auto threads = std::max<size_t>(1, static_cast<size_t>(options.number("threads", 1)));
   const double rate = options.number("rate", 0);
-  const auto limit = std::chrono::duration<double>(options.number("seconds", options.text("transactions").empty() ? 5 : 3600));
+  const auto limit =
+      std::chrono::duration<double>(options.number("seconds", options.text("transactions").empty() ? 5 : 3600));
   Shared shared;
-  if (!options.text("transactions").empty()) shared.transactions_left = static_cast<int64_t>(options.number("transactions", 0));
+  if (!options.text("transactions").empty())
+    shared.transactions_left = static_cast<int64_t>(options.number("transactions", 0));
 
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::thread> running;
@@ -240,7 +241,8 @@ int run_load(const Options& options) {
   }
   for (auto& worker : workers) running.emplace_back(&Worker::run, worker.get());
   while (shared.ready < connections && shared.errors == 0) std::this_thread::sleep_for(2ms);
-  std::cout << "ready" << std::endl;
+  fmt::print("ready\n");
+  std::fflush(stdout);
   std::string line;
   std::getline(std::cin, line);
   const auto begin = Clock::now();
@@ -261,11 +263,16 @@ int run_load(const Options& options) {
   }
   std::sort(latencies.begin(), latencies.end());
   const auto percentile = [&](double share) {
-    return latencies.empty() ? 0 : latencies[std::min(latencies.size() - 1, static_cast<size_t>(share * latencies.size()))];
+    return latencies.empty() ? 0
+                             : latencies[std::min(latencies.size() - 1, static_cast<size_t>(share * latencies.size()))];
   };
-  std::cout << "{\"transactions\": " << transactions << ", \"seconds\": " << seconds << ", \"bytes\": " << bytes
-            << ", \"errors\": " << shared.errors << ", \"first_error\": \"" << escaped(shared.first_error)
-            << "\", \"p50_us\": " << percentile(0.5) << ", \"p99_us\": " << percentile(0.99) << "}" << std::endl;
+  fmt::print(
+      R"({{"transactions": {}, "seconds": {:.6f}, "bytes": {}, "errors": {}, "first_error": "{}", "p50_us": {}, )"
+      R"("p99_us": {}}})"
+      "\n",
+      transactions, seconds, bytes, shared.errors.load(), escaped(shared.first_error), percentile(0.5),
+      percentile(0.99));
+  std::fflush(stdout);
   while (std::getline(std::cin, line)) {
   }
   return shared.errors == 0 ? 0 : 1;

@@ -217,8 +217,7 @@ Progress LoadConnection::consume(const char* data, size_t size) {
 
 Progress LoadConnection::handle(char type, std::string_view body) {
   switch (type) {
-    case 'R':
-      return authenticate(body);
+    case 'R': return authenticate(body);
     case 'E': {
       const auto text = body.find('M') == body.npos ? body : body.substr(body.find("\0M", 0, 2) + 2);
       error_ = std::string(text.substr(0, text.find('\0')));
@@ -240,26 +239,18 @@ Progress LoadConnection::handle(char type, std::string_view body) {
       }
       state_ = State::Ready;
       return Progress::Ready;
-    default:
-      return Progress::Going;
+    default: return Progress::Going;
   }
 }
 
 Progress LoadConnection::authenticate(std::string_view body) {
   switch (get_int32(body.data())) {
-    case 0: case 12:
-      return Progress::Going;
-    case 3:
-      send(message('p', with_zero(plan_.password)));
-      return Progress::Going;
-    case 10:
-      send(message('p', scram_.first()));
-      return Progress::Going;
-    case 11:
-      send(message('p', scram_.final(body.substr(4), plan_.password)));
-      return Progress::Going;
-    default:
-      return fail("an authentication that the load client does not know");
+    case 0:
+    case 12: return Progress::Going;
+    case 3: send(message('p', with_zero(plan_.password))); return Progress::Going;
+    case 10: send(message('p', scram_.first())); return Progress::Going;
+    case 11: send(message('p', scram_.final(body.substr(4), plan_.password))); return Progress::Going;
+    default: return fail("an authentication that the load client does not know");
   }
 }
 

@@ -20,9 +20,9 @@ struct LoadPlan {
   bool tls = false;
   bool reconnect = false;  // a login for each transaction
   bool prepared = false;
-  std::string prepare;     // sent once after the login
-  std::string batch;       // one transaction
-  uint64_t copy_bytes = 0; // of CopyData for each CopyInResponse
+  std::string prepare;      // sent once after the login
+  std::string batch;        // one transaction
+  uint64_t copy_bytes = 0;  // of CopyData for each CopyInResponse
   SSL_CTX* context = nullptr;
 };
 
@@ -70,9 +70,9 @@ class LoadConnection {
   State state_ = State::Closed;
   uint32_t watched_ = 0;
   ScramClient scram_;
-  std::string pending_;        // of a message that is read whole
-  uint32_t skip_ = 0;          // bytes of a message that nobody looks at
-  std::string own_;            // what out_ shows, unless that is the batch
+  std::string pending_;  // of a message that is read whole
+  uint32_t skip_ = 0;    // bytes of a message that nobody looks at
+  std::string own_;      // what out_ shows, unless that is the batch
   std::string_view out_;
   uint64_t copy_left_ = 0;
   bool copying_ = false;

@@ -1,4 +1,5 @@
-// The two ends of a pooler without what they usually cost: a server that answers from memory and a client that only counts.
+// The two ends of a pooler without what they usually cost: a server that answers from memory and a client that only
+// counts.
 #include <csignal>
 #include <iostream>
 #include <string_view>
@@ -13,7 +14,7 @@ constexpr std::string_view kUsage = R"(usage:
   pgvigil-bench-pooler load --port P [--connections 40] [--threads 1] [--protocol simple|extended|prepared] [--sql one]
       [--seconds 5 | --transactions N] [--rate R] [--tls 1] [--reconnect 1] [--user U] [--password P] [--database D]
       [--copy-bytes N] [--idle 1]
-      prints 'ready' when all are logged in, starts at a line on stdin, prints one line of JSON, ends at the end of stdin
+      prints 'ready' when all are logged in, starts at a line on stdin, prints a line of JSON, ends when stdin does
 )";
 }  // namespace
 

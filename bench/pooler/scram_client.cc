@@ -16,16 +16,18 @@ namespace {
 
 std::string base64(std::string_view data) {
   std::string out(4 * ((data.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                     reinterpret_cast<const unsigned char*>(data.data()), static_cast<int>(data.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(data.data()),
+                      static_cast<int>(data.size()));
   out.resize(static_cast<size_t>(length));
   return out;
 }
 
 std::string unbase64(std::string_view text) {
   std::string out(3 * text.size() / 4 + 1, '\0');
-  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const int length =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                      static_cast<int>(text.size()));
   size_t padding = 0;
   while (padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
   out.resize(length < 0 ? 0 : static_cast<size_t>(length) - padding);
@@ -34,8 +36,8 @@ std::string unbase64(std::string_view text) {
 
 std::string hmac(std::string_view key, std::string_view data) {
   std::string out(32, '\0');
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(data.data()), data.size(),
-       reinterpret_cast<unsigned char*>(out.data()), nullptr);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(data.data()),
+       data.size(), reinterpret_cast<unsigned char*>(out.data()), nullptr);
   return out;
 }
 
@@ -52,9 +54,9 @@ const std::string& salted(const std::string& password, const std::string& salt, 
   auto& entry = known[salt + '/' + std::to_string(iterations) + '/' + password];
   if (entry.empty()) {
     entry.resize(32);
-    PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), reinterpret_cast<const unsigned char*>(salt.data()),
-                      static_cast<int>(salt.size()), iterations, EVP_sha256(), 32,
-                      reinterpret_cast<unsigned char*>(entry.data()));
+    PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
+                      reinterpret_cast<const unsigned char*>(salt.data()), static_cast<int>(salt.size()), iterations,
+                      EVP_sha256(), 32, reinterpret_cast<unsigned char*>(entry.data()));
   }
   return entry;
 }

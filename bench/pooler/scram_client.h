@@ -1,5 +1,5 @@
-// The client's half of SCRAM-SHA-256, for the benchmark of logins. The salted password is kept for the salt, so that the
-// client's own 4096 rounds of hashing do not hide the pooler's work.
+// The client's half of SCRAM-SHA-256, for the benchmark of logins. The salted password is kept for the salt, so that
+// the client's own 4096 rounds of hashing do not hide the pooler's work.
 #pragma once
 
 #include <string>

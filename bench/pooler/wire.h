@@ -1,5 +1,5 @@
-// The few messages of the frontend/backend protocol that the canned server and the load client speak. Nothing here is shared
-// with the pooler: a benchmark must not inherit its mistakes.
+// The few messages of the frontend/backend protocol that the canned server and the load client speak. Nothing here is
+// shared with the pooler: a benchmark must not inherit its mistakes.
 #pragma once
 
 #include <arpa/inet.h>

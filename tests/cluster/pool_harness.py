@@ -2,6 +2,7 @@
 under test is `$PGVIGIL_BIN/pgvigil pool`; PGVIGIL_POOLER names another one, so that the same tests judge PgBouncer:
 PGVIGIL_POOLER=pgbouncer. Ends only processes that it started, by pid."""
 
+import atexit
 import contextlib
 import functools
 import os
@@ -136,12 +137,29 @@ class Server:
         self.process = Process([postgres_bin() / "postgres", "-D", self.data], self.directory / "postgres.log", self.directory)
 
     def create(self):
-        initdb = Process([postgres_bin() / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
-                          "--no-sync", "--no-instructions"], self.directory / "initdb.log", self.directory).start()
-        assert initdb.process.wait(120) == 0, (self.directory / "initdb.log").read_text()
+        """From a template that the first one of a run makes: most modules need a server of their own, and initdb is slow."""
+        if not Server.template:
+            Server.template = scratch_directory("template")
+            atexit.register(remove, Server.template)
+            self._initialize()
+            self.process.signal(signal.SIGINT)
+            assert self.process.process.wait(60) == 0
+            subprocess.run(["cp", "-a", self.data, Server.template / "data"], check=True)
+        else:
+            subprocess.run(["cp", "-a", Server.template / "data", self.data], check=True)
         with open(self.data / "postgresql.conf", "a") as conf:
             conf.writelines(f"{key} = '{value}'\n" for key, value in self.parameters.items())
+        return self.start()
+
+    template = None
+
+    def _initialize(self):
+        initdb = Process([postgres_bin() / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+                          "--no-sync", "--no-instructions", "--wal-segsize=1"], self.directory / "initdb.log", self.directory).start()
+        assert initdb.process.wait(120) == 0, (self.directory / "initdb.log").read_text()
         (self.data / "pg_hba.conf").write_text("\n".join(self.HBA) + "\n")
+        with open(self.data / "postgresql.conf", "a") as conf:
+            conf.write(f"port = {self.port}\nlisten_addresses = ''\nunix_socket_directories = '{self.directory}'\nfsync = off\n")
         self.start()
         for role in ROLES:
             encryption = "md5" if role == "md5user" else "scram-sha-256"
@@ -149,7 +167,6 @@ class Server:
         for database in DATABASES:
             self.query(f"CREATE DATABASE {database}")
             self.query("GRANT ALL ON SCHEMA public TO public", dbname=database)
-        return self
 
     def start(self):
         self.process.start()
@@ -256,6 +273,8 @@ class Pooler:
         if not self.process.running():
             raise AssertionError(f"the pooler ended at once: {self.stderr()}{self.log()}")
         self.plain_socket().close()
+        if self.settings.get("listen_addr") and self.settings.get("unix_socket_dir") == self.directory:
+            self.plain_socket(unix=True).close()
         return True
 
     def plain_socket(self, unix=False):
