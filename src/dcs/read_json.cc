@@ -10,7 +10,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kValueMax = 1024 * 1024;
+constexpr std::size_t kValueMax = std::size_t{1024} * 1024;
 
 Json parse(const std::string& text) {
   if (text.size() > kValueMax) return {};
