@@ -95,14 +95,17 @@ struct Agent::Impl {
   Task<void> rewind(MemberName leader);
   Task<void> crash_recover();
   Task<void> promote();
-  Task<bool> prepare_sync_key();
+  Task<bool> prepare_synchronous();
   Task<std::optional<Timeline>> reserve_timeline();
   void begin_checkpoint();
   Task<void> checkpoint_after_promotion();
   Task<void> handover(MemberName target, std::string reason);
   struct Confirmation;
   Task<void> confirm(std::shared_ptr<Confirmation> state);
-  Task<bool> give_up_lead(Lsn shutdown_checkpoint);
+  Task<bool> give_up_lead(Lsn end, std::optional<FailoverRequest> request);
+  Task<void> find_wal_end();
+  Task<void> hand_over_crashed(MemberName successor, std::string reason);
+  Task<void> note_crash(WalEnd end, MemberName successor, std::string reason);
   Task<void> give_up_standby_lead(std::string reason);
   Task<void> restart_server(RestartRequest request);
 
@@ -116,6 +119,7 @@ struct Agent::Impl {
   Task<void> lead();
   Task<void> write_status();
   Task<void> write_history();
+  [[nodiscard]] std::string loss_text(const HistoryEntry& left) const;
   Task<void> write_missing_config();
   void note_config_change(const std::string& before);
   Task<void> write_config_history();
@@ -123,6 +127,13 @@ struct Agent::Impl {
   [[nodiscard]] postgres::Postgres::SlotPlan slot_plan();
   void note_member_slots();
   [[nodiscard]] ClusterStatus status_value() const;
+
+  // --- sync.cc ---
+  Task<void> keep_synchronous();
+  void note_sync_sample();
+  Task<bool> set_sync_names(std::optional<ha::SyncNames> names, bool standby);
+  Task<bool> write_sync_key(SyncKey key, bool remove);
+  [[nodiscard]] std::optional<std::string> sync_names_to_start_with() const;
 
   // --- publish.cc ---
   Task<void> publish_member();
@@ -166,7 +177,8 @@ struct Agent::Impl {
   std::string progress_;
   bool initialize_is_mine_ = false;
   Revision claim_;  // of ours on the cluster that is to be created
-  bool crashed_ = false, start_failed_ = false, crash_recovered_ = false;
+  bool crashed_ = false, start_failed_ = false, crash_recovered_ = false, wal_end_sought_ = false;
+  std::optional<WalEnd> wal_end_;
   std::optional<TimePoint> starting_since_, stopped_since_, retry_at_, no_race_until_;
   Duration backoff_{0};
   RewindStage rewind_ = RewindStage::Due;
@@ -198,8 +210,16 @@ struct Agent::Impl {
   TimePoint duties_at_;
   std::vector<ConfigChange> config_changes_;  // seen, and not yet in the history that the leader keeps
   Timeline history_checked_;
+  WalBytes lacking_{0};  // behind the last leader's position in etcd, when this member was promoted
   bool checkpoint_pending_ = false;
   bool reconfigure_failed_ = false;
+
+  // Synchronous replication.
+  std::optional<std::string> sync_in_force_;  // of this leader's server, as last seen or set
+  std::optional<TimePoint> sync_since_;       // the names in force are, as far as this agent knows
+  Lsn sync_sample_;                           // see LocalState
+  bool sync_doubtful_ = false;                // a write of the key may or may not have been applied
+  bool sync_released_ = false;                // the user's own names are in force
 
   // Publishing.
   std::string published_;

@@ -91,6 +91,18 @@ std::string config_history_to_json(const std::vector<ConfigChange>& history) {
   return compact(json);
 }
 
+std::string crash_to_json(const CrashNote& note) {
+  Json json;
+  json["leader"] = note.leader.text();
+  if (!note.successor.empty()) json["successor"] = note.successor.text();
+  json["timeline"] = note.end.timeline.value();
+  json["redo"] = note.end.redo.value();
+  json["end"] = note.end.end.value();
+  json["timestamp"] = note.timestamp;
+  json["reason"] = note.reason;
+  return compact(json);
+}
+
 std::string sync_to_json(const SyncKey& sync) {
   Json json;
   json["leader"] = sync.leader.empty() ? Json(nullptr) : Json(sync.leader.text());

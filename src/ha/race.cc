@@ -103,7 +103,7 @@ const Member* still_silent(const Situation& at) {
 
 Decision race_by_health(const Situation& at, HealthCheck check) {
   if (at.sync_active()) {
-    const bool quorum = at.settings.synchronous_mode == SyncMode::Quorum;
+    const bool quorum = at.votes_count();
     if (!quorum && !at.in_sync_key(at.self.name)) {
       return wait("not_synchronous", "was not synchronous with the last leader: promoting it could lose commits");
     }
@@ -136,15 +136,21 @@ bool will_take_the_lead(const Situation& at, const PeerReport& peer) {
 // The rules while the `failover` key names somebody.
 Decision race_by_request(const Situation& at) {
   const auto& request = *at.view.failover;
-  const bool sync_on = at.sync_active() && at.settings.synchronous_mode == SyncMode::On;
+  const bool sync_on = at.sync_active() && !at.votes_count();
   // A switchover promises that nothing is lost: being named does not help a member that lacks what the old leader had
   // when it gave the key up (a request may be replaced half-way). A failover by name is an order.
   const auto fits = [&](Lsn wal_end) { return !request.is_switchover() || wal_end >= at.view.status.optime; };
-  if (at.is_me(request.candidate) && fits(at.instance.wal_end())) {
+  // The position is of no help when the leader died before it stepped down: then the key decides.
+  const bool bound = request.is_switchover() && at.sync_active();
+  const bool may_take = !bound || (at.votes_count() ? no_quorum(at).empty() : at.in_sync_key(at.self.name));
+  if (at.is_me(request.candidate) && may_take && fits(at.instance.wal_end())) {
     return take("manual_candidate", "the operator named this member");
   }
   const auto* named = at.report_of(request.candidate);
-  if (!request.candidate.empty() && !at.is_me(request.candidate) && named != nullptr && fits(named->wal_end)) {
+  // To leave the lead to somebody who may not take it either would leave the cluster without one.
+  const bool named_may = named != nullptr && fits(named->wal_end) &&
+                         (!bound || (at.in_sync_key(request.candidate) && named->wal_end >= at.instance.wal_end()));
+  if (!request.candidate.empty() && !at.is_me(request.candidate) && named_may) {
     if (sync_on && !at.in_sync_key(at.self.name)) {
       return wait("not_synchronous", "was not synchronous with the last leader");
     }

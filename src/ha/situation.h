@@ -79,6 +79,10 @@ class Situation {
   [[nodiscard]] bool sync_active() const {
     return settings.synchronous_mode != SyncMode::Off && !standby_cluster() && !view.sync.leader.empty();
   }
+  // The key was written for votes, also while the mode has just been changed and no leader has adapted it yet.
+  [[nodiscard]] bool votes_count() const {
+    return settings.synchronous_mode == SyncMode::Quorum || view.sync.quorum > 0;
+  }
   [[nodiscard]] bool in_sync_key(const MemberName& name) const {
     return view.sync.leader == name ||
            std::find(view.sync.standbys.begin(), view.sync.standbys.end(), name) != view.sync.standbys.end();

@@ -24,6 +24,7 @@ dcs::ClusterStoreOptions store_options(Cluster& cluster, Machine& machine) {
 agent::Options agent_options(const Cluster& cluster) {
   agent::Options options;
   options.decide = cluster.rules.decide;
+  options.sync_step = cluster.rules.sync_step;
   return options;
 }
 
@@ -50,7 +51,9 @@ Result<PeerReport> report_of(const agent::AgentStatus& status, const Instance& i
 
 std::string SimNode::conn_url() const { return fmt::format("postgres://10.0.0.{}:5432/postgres", machine_.place + 1); }
 
-std::string SimNode::raw_tags() const { return machine_.tags.nofailover ? R"({"nofailover": true})" : ""; }
+std::string SimNode::raw_tags() const {
+  return machine_.tags.nofailover ? R"({"nofailover": true})" : machine_.tags.nosync ? R"({"nosync": true})" : "";
+}
 
 Result<bool> SimNode::adopt_config(const std::string& json) {
   if (auto parsed = config::parse_cluster_settings(json); !parsed) return tl::make_unexpected(parsed.error());
