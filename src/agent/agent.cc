@@ -64,6 +64,7 @@ Task<int> Agent::Impl::run() {
   p.postgres.on_exit([this](bool expected) {
     if (!expected) {
       crashed_ = true;
+      note_failure();
       log.warning("PostgreSQL has ended without an order");
     }
     if (!stopped_since_) stopped_since_ = now();

@@ -68,8 +68,8 @@ class Agent final : public Commands {
   Task<dcs::TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline) override;
   Task<bool> can_take_over(MemberName member) override;
   Task<Instance> observe_now() override;
-  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url,
-                              const std::string& api_url) override;
+  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url, const std::string& api_url,
+                              std::optional<Duration> ttl) override;
 
  private:
   struct Impl;

@@ -9,6 +9,23 @@ constexpr Duration kScanMax = std::chrono::seconds(5);
 
 }  // namespace
 
+// A leader that fails for the third time within a minute is no good leader, whatever the reason: a full disk, bad
+// memory, a broken configuration. The pause doubles while it goes on.
+void Agent::Impl::note_failure() {
+  constexpr Duration kSpan = std::chrono::minutes(1), kPauseMax = std::chrono::minutes(10);
+  constexpr std::size_t kTooMany = 3;
+  if (role_ != Role::Leader && role_ != Role::Promoted) return;
+  failures_.push_back(now());
+  while (failures_.front() + kSpan < now()) failures_.pop_front();
+  if (failures_.size() < kTooMany) return;
+  const bool again = failed_leader_until_ && now() < *failed_leader_until_ + kPauseMax;
+  failed_pause_ = again ? std::min(failed_pause_ * 2, kPauseMax) : kSpan;
+  failed_leader_until_ = now() + failed_pause_;
+  failures_.clear();
+  log.error("PostgreSQL has failed {} times within a minute: this member does not race for the lead for {:.0f} s",
+            kTooMany, seconds_of(failed_pause_));
+}
+
 Task<void> Agent::Impl::find_wal_end() {
   const TimePoint deadline = within(kScanMax);
   auto found = co_await p.postgres.find_wal_end(deadline);

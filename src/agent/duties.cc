@@ -65,6 +65,7 @@ Task<void> Agent::Impl::lead() {
   if (due) {
     duties_at_ = now() + settings().loop_wait;
     co_await write_status();
+    if (!stop_is_due()) co_await write_failsafe();
   }
   if (stop_is_due()) co_return;
   co_await sync_slots();

@@ -83,7 +83,11 @@ Task<void> Agent::Impl::acquire_leader() {
     log.warning("cannot take the leader key: {}", lease.error().message());
     co_return;
   }
+  // A promise that was given while the lease was asked for; and none is given until the answer is known.
+  if (promised_until() && !instance_.running_as_primary()) co_return;
+  acquiring_ = true;
   auto reply = co_await p.store.acquire_leader(deadline);
+  acquiring_ = false;
   if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
   if (reply.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
   if (reply.outcome == dcs::WriteOutcome::Refused) {

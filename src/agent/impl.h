@@ -44,7 +44,8 @@ struct Agent::Impl {
   void lease_confirmed();
   [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
-  [[nodiscard]] std::optional<TimePoint> lease_until() const;
+  [[nodiscard]] std::optional<TimePoint> lease_until() const;  // by the lease or by the members' answers
+  [[nodiscard]] std::optional<TimePoint> proven_by_lease() const;
   // Attached, with enough of the lease left to start a primary on its strength.
   [[nodiscard]] bool lead_is_fresh() const;
   // The guard watches `pid` until the lease's deadline, and the watchdog device is fed; false (and one log line) when
@@ -55,6 +56,16 @@ struct Agent::Impl {
   void disarm_guard();
   // The guard has not answered, and not for long: no reason yet to give anything up.
   [[nodiscard]] bool guard_hiccup() const;
+
+  // --- failsafe.cc ---
+  struct FailsafeRound;
+  Task<void> failsafe_round();
+  Task<void> ask_failsafe(std::shared_ptr<FailsafeRound> round, std::string url, std::string body, TimePoint deadline);
+  [[nodiscard]] bool failsafe_applies() const;
+  [[nodiscard]] std::optional<TimePoint> failsafe_until() const;
+  Task<void> write_failsafe();
+  Commands::FailsafeReply failsafe_ping(const std::string& name, std::optional<Duration> ttl);
+  [[nodiscard]] std::optional<TimePoint> promised_until() const;
 
   // --- gather.cc: what a decision rests on ---
   Task<void> adopt_configuration();
@@ -103,6 +114,7 @@ struct Agent::Impl {
   struct Confirmation;
   Task<void> confirm(std::shared_ptr<Confirmation> state);
   Task<bool> give_up_lead(Lsn end, std::optional<FailoverRequest> request);
+  void note_failure();
   Task<void> find_wal_end();
   Task<void> hand_over_crashed(MemberName successor, std::string reason);
   Task<void> note_crash(WalEnd end, MemberName successor, std::string reason);
@@ -179,6 +191,9 @@ struct Agent::Impl {
   Revision claim_;  // of ours on the cluster that is to be created
   bool crashed_ = false, start_failed_ = false, crash_recovered_ = false, wal_end_sought_ = false;
   std::optional<WalEnd> wal_end_;
+  std::deque<TimePoint> failures_;  // of PostgreSQL as the leader, of late
+  std::optional<TimePoint> failed_leader_until_;
+  Duration failed_pause_{0};
   std::optional<TimePoint> starting_since_, stopped_since_, retry_at_, no_race_until_;
   Duration backoff_{0};
   RewindStage rewind_ = RewindStage::Due;
@@ -203,6 +218,14 @@ struct Agent::Impl {
   bool lead_doubtful_ = false;  // see LocalState
   unsigned rewind_failures_ = 0;
   bool guard_trouble_ = false, watchdog_failed_ = false;
+
+  // Failsafe mode.
+  std::optional<TimePoint> failsafe_sent_;               // the last round that everybody answered was sent then
+  Duration failsafe_ttl_{0};                             // in force then
+  std::map<std::string, std::string> failsafe_written_;  // and perhaps not applied
+  std::optional<TimePoint> promised_until_;              // not to take the lead
+  bool failsafe_busy_ = false;
+  bool acquiring_ = false;  // a request for the leader key is under way
 
   // Duties.
   std::optional<postgres::RunAs> running_as_;

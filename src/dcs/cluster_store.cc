@@ -451,7 +451,7 @@ Task<TxnReply> ClusterStore::write_crash(CrashNote note, TimePoint deadline) {
 }
 
 Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {
-  return impl_->put_if(std::string(kFailsafeKey), std::move(json), LeaseId(), std::nullopt, deadline);
+  return impl_->put_as_leader(kFailsafeKey, std::move(json), deadline);
 }
 
 }  // namespace pgvigil::dcs

@@ -17,6 +17,10 @@ std::string status_to_json(const ClusterStatus& status);
 std::string history_to_json(const std::vector<HistoryEntry>& history);
 std::string config_history_to_json(const std::vector<ConfigChange>& history);
 std::string crash_to_json(const CrashNote& note);
+std::string failsafe_to_json(const std::map<std::string, std::string>& members);
+// The body of POST /failsafe; `ttl` is ours, in milliseconds.
+std::string failsafe_ping_to_json(const MemberName& name, const std::string& conn_url, const std::string& api_url,
+                                  Duration ttl);
 std::string sync_to_json(const SyncKey& sync);
 std::string failover_to_json(const FailoverRequest& request);
 

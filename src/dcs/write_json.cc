@@ -103,6 +103,23 @@ std::string crash_to_json(const CrashNote& note) {
   return compact(json);
 }
 
+std::string failsafe_to_json(const std::map<std::string, std::string>& members) {
+  Json json = Json::object();
+  for (const auto& [name, url] : members) json[name] = url;
+  return compact(json);
+}
+
+std::string failsafe_ping_to_json(const MemberName& name, const std::string& conn_url, const std::string& api_url,
+                                  Duration ttl) {
+  Json json;
+  json["name"] = name.text();
+  json["conn_url"] = conn_url;
+  json["api_url"] = api_url;
+  json["slots"] = Json::object();
+  json["ttl"] = std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count();
+  return compact(json);
+}
+
 std::string sync_to_json(const SyncKey& sync) {
   Json json;
   json["leader"] = sync.leader.empty() ? Json(nullptr) : Json(sync.leader.text());

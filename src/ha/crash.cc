@@ -29,7 +29,7 @@ CrashPlan plan_after_crash(const Situation& at) {
   const WalEnd& crash = *at.self.wal_end;
   const auto amount = fmt::format("its WAL ends at {} with {} bytes to replay", to_string(crash.end),
                                   static_cast<std::int64_t>(crash.to_replay()));
-  if (!handover_is_quicker(crash.to_replay())) {
+  if (!handover_is_quicker(crash.to_replay()) && !at.flapping()) {
     plan.why = amount + ", quicker in place than by a handover";
     return plan;
   }

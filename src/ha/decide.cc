@@ -62,7 +62,7 @@ bool needs_peers(const ClusterView& view, const LocalState& self, TimePoint now)
     if (view.failover && request_is_due(at)) return true;
     if (at.paused()) return false;
     const bool impatient = settings_want_failover_of_crashed(at);
-    if (at.stopped() && self.wal_end && handover_is_quicker(self.wal_end->to_replay())) return true;
+    if (at.stopped() && self.wal_end && (at.flapping() || handover_is_quicker(self.wal_end->to_replay()))) return true;
     return impatient && (at.stopped() || self.instance.postmaster == PostmasterState::Starting);
   }
   if (at.locked() || self.instance.data_directory != DataDirectory::Present || !at.running()) return false;
@@ -84,6 +84,8 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
   }
   // A standby that commits wait for may go away at any time, and nothing but the server tells.
   if (at.own_lock() && at.may_write() && at.settings.synchronous_mode != SyncMode::Off) by(now + kSyncLook);
+  if (self.failed_leader_until) by(*self.failed_leader_until);
+  if (self.failsafe_until) by(*self.failsafe_until);
   if (self.retry_at) by(*self.retry_at);
   if (self.no_race_until) by(*self.no_race_until);
   if (at.known() && !at.locked()) by(now + kRaceLook);

@@ -70,7 +70,10 @@ void Checker::becomes_primary(const Machine& machine, bool promoted) {
   if (machine.server->being_created) return;
   keep_promises(machine);
   const auto* leader = cluster_.etcd.find(Cluster::key("leader"));
-  if (leader == nullptr || leader->value != name)
+  // Started in place on the strength of the members' promise: the guard knows until when.
+  const bool by_failsafe = leader == nullptr && !promoted && cluster_.settings().failsafe_mode &&
+                           machine.guard.pid == machine.server->pid && machine.local_now() < machine.guard.deadline;
+  if (!by_failsafe && (leader == nullptr || leader->value != name))
     broken(fmt::format("{} becomes primary without the leader key", name));
   if (!promoted) return;
   ++promotions;
@@ -92,6 +95,10 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
   if (after != nullptr) {
     if (before == nullptr) {
       cluster_.world.note("etcd: {} takes the leader key", after->value);
+      const Machine* writer = cluster_.primary();
+      if (writer != nullptr && writer->name.text() != after->value) {
+        broken(fmt::format("{} takes the leader key while {} accepts writes", after->value, writer->name.text()));
+      }
       note_election(after->value);
     }
     return;
@@ -100,7 +107,11 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
   cluster_.world.note("etcd: the leader key of {} is {}", before->value, expired ? "expired" : "released");
   const Machine* owner = cluster_.find(before->value);
   if (owner == nullptr) return;
-  if (owner->writable()) {
+  const bool promised = cluster_.settings().failsafe_mode && owner->server && owner->guard.pid == owner->server->pid &&
+                        owner->local_now() < owner->guard.deadline;
+  if (owner->writable() && expired && promised) {
+    ++failsafe_expiries;  // it has the members' promise: nobody takes the key meanwhile
+  } else if (owner->writable()) {
     broken(fmt::format("the leader key of {} is gone while its server accepts writes", before->value));
   }
   if (expired) {

@@ -47,7 +47,7 @@ class Checker {
 
   // For the statistics of a run.
   std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, guard_kills = 0, promises = 0,
-                crash_handovers = 0;
+                failsafe_expiries = 0, crash_handovers = 0;
 
  private:
   [[nodiscard]] TimePoint now() const;

@@ -307,7 +307,10 @@ void Faults::change_settings() {
   const auto* config = cluster_.etcd.find(Cluster::key("config"));
   if (config == nullptr) return;
   static constexpr int kTtls[] = {3, 5, 8, 15};
-  const int ttl = kTtls[world_.below(4)];
+  int ttl = kTtls[world_.below(4)];
+  // docs/limits.md: an agent that was restarted knows only the new one of two settings.
+  const auto& now = cluster_.settings();
+  if (now.failsafe_mode) ttl = std::max(ttl, static_cast<int>(seconds_of(now.ttl)));
   std::string json = config->value;
   const auto at = json.find("\"ttl\":");
   if (at == std::string::npos) return;

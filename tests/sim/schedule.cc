@@ -35,10 +35,11 @@ Plan make_plan(World& world) {
   static constexpr int kStartTimeouts[] = {0, 5, 30, 300};
   const int start_timeout = kStartTimeouts[world.below(4)];
   const long lag = world.chance(0.5) ? 1048576 : 100'000;
+  const char* failsafe = world.chance(0.4) ? "true" : "false";
   static constexpr const char* kSyncModes[] = {"off", "off", "on", "quorum"};
-  const std::string sync =
-      fmt::format(R"("synchronous_mode":"{}","synchronous_mode_strict":{},"synchronous_node_count":{},)",
-                  kSyncModes[world.below(4)], world.chance(0.3) ? "true" : "false", 1 + world.below(2));
+  const std::string sync = fmt::format(
+      R"("failsafe_mode":{},"synchronous_mode":"{}","synchronous_mode_strict":{},"synchronous_node_count":{},)",
+      failsafe, kSyncModes[world.below(4)], world.chance(0.3) ? "true" : "false", 1 + world.below(2));
   plan.config = fmt::format(
       R"({{{}"ttl":{},"loop_wait":{},"retry_timeout":{},"maximum_lag_on_failover":{},"primary_start_timeout":{},)"
       R"("handover_timeout":{},"check_timeline":{},"postgresql":{{"use_pg_rewind":true,)"
@@ -175,6 +176,7 @@ class Schedule {
     totals.guard_kills = checker.guard_kills;
     totals.crash_handovers = checker.crash_handovers;
     totals.promises = checker.promises;
+    totals.failsafe_expiries = checker.failsafe_expiries;
     totals.virtual_time = now().since_boot();
     totals.until_leader = until_leader_;
     totals.until_whole = until_whole_;
@@ -200,6 +202,7 @@ void Totals::add(const Totals& other) {
   guard_kills += other.guard_kills;
   crash_handovers += other.crash_handovers;
   promises += other.promises;
+  failsafe_expiries += other.failsafe_expiries;
   virtual_time += other.virtual_time;
   until_leader = std::max(until_leader, other.until_leader);
   until_whole = std::max(until_whole, other.until_whole);

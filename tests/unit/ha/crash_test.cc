@@ -59,6 +59,60 @@ TEST(Crash, AMemberThatMayNotLeadIsNoSuccessor) {
   EXPECT_EQ(world.action(), Action::StartLeader) << "c is not synchronous";
 }
 
+TEST(Crash, AServerThatKeepsFailingIsHandedOverHoweverLittleThereIs) {
+  World world = crashed(100);
+  world.self.failed_leader_until = kNow + std::chrono::seconds(60);
+  EXPECT_TRUE(needs_peers(world.view, world.self, kNow));
+  world.peer(kB, Lsn(1099));
+  EXPECT_EQ(world.action(), Action::StartLeader) << "nobody holds all of it";
+  world.last_peer().wal_end = Lsn(1100);
+  EXPECT_EQ(world.action(), Action::HandoverCrashed);
+}
+
+TEST(Crash, AServerThatKeepsFailingLeavesTheLeadToOthers) {
+  World world;
+  world.self.failed_leader_until = kNow + std::chrono::seconds(60);
+  world.self.no_leader_since = kNow;
+  EXPECT_EQ(world.asked().action(), Action::AcquireLeader) << "there is nobody else";
+  world.peer(kB, Lsn(1000));
+  EXPECT_EQ(world.rule(), "flapping");
+  world.last_peer().wal_end = Lsn(999);
+  EXPECT_EQ(world.action(), Action::AcquireLeader) << "b lacks something";
+  world.last_peer().wal_end = Lsn(1000);
+  EXPECT_EQ(world.rule(), "flapping");
+  world.self.no_leader_since = kNow - world.view.settings.ttl / 2;
+  EXPECT_EQ(world.action(), Action::AcquireLeader) << "b would have taken it by now";
+  world.self.no_leader_since = kNow;
+  world.self.failed_leader_until = kNow;
+  EXPECT_EQ(world.action(), Action::AcquireLeader);
+}
+
+TEST(Failsafe, APromiseKeepsAMemberFromTheLead) {
+  World world;
+  world.peer(kB, Lsn(900));
+  EXPECT_EQ(world.action(), Action::AcquireLeader);
+  world.self.failsafe_until = kNow + std::chrono::seconds(3);
+  EXPECT_EQ(world.rule(), "failsafe");
+  EXPECT_EQ(world.led_by(kA).rule(), "failsafe") << "a request of before was applied late";
+}
+
+TEST(Failsafe, ALeaderByPromiseStopsWhenThatEnds) {
+  World world;
+  world.led_by(kA).as_primary().view.leader.reset();  // expired
+  world.self.leader_until = kNow + std::chrono::seconds(20);
+  EXPECT_EQ(world.asked().action(), Action::AcquireLeader);
+  world.self.leader_until = kNow + std::chrono::seconds(1);
+  EXPECT_EQ(world.action(), Action::DemoteOffline);
+}
+
+TEST(Failsafe, AMemberOutsideOfTheListIsNoCandidate) {
+  World world;
+  world.view.settings.failsafe_mode = world.view.failsafe_present = true;
+  world.view.failsafe = {{"a", "x"}, {"c", "x"}};
+  world.led_by(kA).as_primary().peer(kB, Lsn(1000)).peer(kC, Lsn(1000));
+  EXPECT_EQ(takeover_candidates(world.view, world.self, kNow, {}, false), std::vector<MemberName>{kC});
+}
+
 TEST(Crash, SwitchedOffItIsRecoveredInPlaceUnread) {
   World world = crashed(kMuch);
   world.view.settings.lossless_failover = false;
