@@ -239,6 +239,20 @@ std::vector<ConfigChange> parse_config_history(const std::string& value) {
   return history;
 }
 
+std::optional<CrashNote> parse_crash(const std::string& value) {
+  const Json json = parse(value);
+  CrashNote note;
+  note.leader = MemberName(text_of(json, "leader"));
+  note.successor = MemberName(text_of(json, "successor"));
+  if (const auto* timeline = find(json, "timeline")) note.end.timeline = timeline_of(*timeline);
+  note.end.redo = lsn_of(json, "redo");
+  note.end.end = lsn_of(json, "end");
+  note.timestamp = text_of(json, "timestamp");
+  note.reason = text_of(json, "reason");
+  if (note.leader.empty()) return std::nullopt;
+  return note;
+}
+
 SyncKey parse_sync(const std::string& value) {
   SyncKey sync;
   const Json json = parse(value);
