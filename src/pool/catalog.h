@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -63,6 +64,8 @@ class Database {
   std::atomic<bool> paused{false}, disabled{false};
   std::atomic<bool> removed{false};  // its line is gone from the file: nobody logs in any more
   std::atomic<int> clients{0}, servers{0};
+  // Counts the changes of the schema that came by, so that what was prepared before one is prepared anew.
+  std::atomic<std::uint64_t> schema_epoch{1};
 
  private:
   std::string name_;
@@ -156,6 +159,7 @@ class Catalog {
   Catalog(RunningConfigPtr config, std::size_t workers);
   ~Catalog();
 
+  std::function<void(const std::string& name)> on_automatic;  // a database was made of "*"
   // Null: there is no such database. Makes an automatic one of "*" on first use.
   Database* database(std::string_view name);
   User& user(std::string_view name);  // made on first use

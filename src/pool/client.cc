@@ -8,6 +8,12 @@
 #include "pool/worker.h"
 
 namespace pgvigil::pool {
+namespace {
+
+// Of a client that waits; more stays with the kernel.
+constexpr std::size_t kHeldBytesMax = 16384;
+
+}  // namespace
 
 std::string ClientAddress::ip() const {
   return address.kind == poolcfg::PeerAddress::Kind::Unix ? "unix" : ip_text(address);
@@ -149,8 +155,11 @@ struct Client::ToServer {
     return client.on_header(type, body, begin);
   }
   bool on_whole(char type, std::string_view body) { return client.on_whole(type, body); }
-  void forward(const netio::Slice& slice) { client.server_->send(slice); }
-  void forward(std::string_view bytes) { client.server_->send(bytes); }
+  void forward(const netio::Slice& slice) {
+    client.server_->send(slice);
+    client.record(slice.text());
+  }
+  void forward(std::string_view bytes) { client.to_server(bytes); }
   void on_malformed(std::string_view header) { client.on_malformed(header); }
   [[nodiscard]] std::uint32_t message_bytes_max() const { return client.message_bytes_max(); }
 };
@@ -170,7 +179,11 @@ void Client::on_received(netio::Slice bytes) {
     return;
   }
   shard_->statistics.received.add(bytes.size);
-  process(std::move(bytes));
+  if (state_ == State::Ready) {
+    process(std::move(bytes));
+  } else {
+    wait_with(bytes.text());
+  }
 }
 
 void Client::process(netio::Slice bytes) {
@@ -184,9 +197,27 @@ void Client::process(netio::Slice bytes) {
     }
     return;
   }
-  // It waits for a server connection, and is not read meanwhile: what is here is small.
   held_.insert(0, bytes.data + consumed, bytes.size - consumed);
-  stream_->pause();
+  wait_with({});
+}
+
+// It waits for a server connection. It is read all the same, so that one that leaves is noticed and its query never
+// runs.
+void Client::wait_with(std::string_view more) {
+  held_ += more;
+  if (held_.size() > kHeldBytesMax) stream_->pause();
+  if (state_ == State::Waiting && leaves_in_held()) close("client close request");
+}
+
+// Walks the frames behind the message that waits. Only a Terminate matters.
+bool Client::leaves_in_held() const {
+  if (!walker_.waiting_body()) return false;
+  std::size_t at = *walker_.waiting_body();
+  while (at + pgwire::kHeaderBytes <= held_.size()) {
+    if (held_[at] == 'X') return true;
+    at += 1 + std::size_t{pgwire::load32(held_.data() + at + 1)};
+  }
+  return false;
 }
 
 void Client::process_held() {
@@ -194,7 +225,7 @@ void Client::process_held() {
   const std::string held = std::move(held_);
   held_.clear();
   process(netio::Slice{{}, held.data(), held.size()});
-  if (state_ == State::Ready && !paused_by_server_) stream_->resume();
+  if (state_ == State::Ready && !paused_by_server_ && stream_->paused()) stream_->resume();
 }
 
 void Client::on_end(int error) {
@@ -307,6 +338,7 @@ void Client::requests_done(char transaction_status) {
     shard_->statistics.query_time.add(micros(now - request_started));
     query_running_ = false;
   }
+  if (batch_ != nullptr) batch_->recording = false;
   if (transaction_running_ && transaction_status == 'I') {
     shard_->statistics.transaction_time.add(micros(now - transaction_started_));
     transaction_running_ = false;

@@ -15,6 +15,7 @@
 #include "pool/catalog.h"
 #include "pool/list.h"
 #include "pool/message_walker.h"
+#include "pool/requests.h"
 #include "pool/session_parameters.h"
 #include "pool/shard.h"
 #include "pool/statements.h"
@@ -59,6 +60,11 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void forward(std::string_view bytes);
   void requests_done(char transaction_status);  // ReadyForQuery, and nothing is outstanding
   void parameters_restored(bool worked);
+  // The batch under way used a plan that a change of the schema has made void, and can be sent again unseen: nothing
+  // but made-up replies has reached the client.
+  [[nodiscard]] bool can_repeat_batch() const;
+  void repeat_batch();
+  void reply_forwarded(char type);
   void parameter_reported(std::size_t index, std::string_view value);
   void statements_discarded();  // DISCARD ALL, DEALLOCATE ALL
   void parse_failed(const Statement& statement);
@@ -126,11 +132,16 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void leave_pool();
   void process(netio::Slice bytes);
   void process_held();
+  void wait_with(std::string_view more);
+  [[nodiscard]] bool leaves_in_held() const;
   bool acquire();  // true: a server is linked and its session is ours
   bool linked_and_ready(Server& server);
   void release_server_at_close();
   void request_begins();
   void push_request(char type, std::uint32_t body, std::string_view begin);
+  void push(char type, Answer answer = Answer::Forward, StatementPtr statement = nullptr);
+  void to_server(std::string_view bytes);
+  void record(std::string_view bytes);
   Verdict tracked_header(char type, std::uint32_t body, std::string_view begin);
   Verdict bind_header(std::uint32_t body, std::string_view begin);
   bool whole_parse(std::string_view body);
@@ -138,6 +149,8 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   bool whole_close(std::string_view body);
   void ensure_prepared(const StatementPtr& statement);
   void prepare(const StatementPtr& statement, bool answer_to_client);
+  bool serve_unnamed(const StatementPtr& statement);
+  void record_batch(const StatementPtr& statement);
   [[nodiscard]] StatementPtr named(std::string_view name) const;
   [[nodiscard]] bool tracks_statements() const;
 
@@ -152,6 +165,14 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   ParameterSetPtr parameters_;
   std::unique_ptr<std::unordered_map<std::string, StatementPtr>> statements_;
   StatementPtr unnamed_;  // the unnamed statement, while it stands for a prepared one of the server
+  // What went to the server since a batch began whose Parse was answered from what is prepared already.
+  struct Batch {
+    StatementPtr statement;
+    std::string bytes, types;
+    bool recording = false;
+    bool described = false;  // ParameterDescription has been forwarded
+  };
+  std::unique_ptr<Batch> batch_;
   std::unique_ptr<ReplicationStart> replication_;
   std::string held_;  // received, and waiting for a server connection
   MessageWalker walker_;

@@ -82,6 +82,10 @@ void ClientLogin::step() {
       continue;
     }
     if (phase_ != Phase::Password && phase_ != Phase::Sasl && phase_ != Phase::SaslProof) return;
+    if (buffer_[0] == '\0') {  // no message has this type; a startup packet begins so
+      client_.refuse("client re-sent startup pkt");
+      return;
+    }
     if (buffer_.size() < pgwire::kHeaderBytes) return;
     const std::uint32_t length = pgwire::load32(buffer_.data() + 1);
     if (length < 4 || length > pgwire::kStartupBytesMax + 4) {

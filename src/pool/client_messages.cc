@@ -11,6 +11,19 @@ namespace {
 
 // Names of statements and portals are identifiers of at most 63 bytes in practice; more than this is an attack.
 constexpr std::size_t kNamesBytesMax = 8192;
+// An unnamed statement that is longer than this is passed on as it comes.
+constexpr std::uint32_t kUnnamedBytesMax = 16384;
+// A batch that is longer than this is not kept for a repetition.
+constexpr std::size_t kBatchBytesMax = 8192;
+
+// Behind the query: the number of parameter types, and that many of them.
+bool types_are_whole(std::string_view query_and_types) {
+  pgwire::BodyReader reader(query_and_types);
+  reader.cstring();
+  const std::uint16_t count = reader.int16();
+  reader.bytes(std::size_t{count} * 4);
+  return reader.complete();
+}
 
 }  // namespace
 
@@ -42,7 +55,7 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
     case 'f':
       // Without a server connection these are the rest of a COPY that the server has ended with an error.
       if (server_ == nullptr) return {Kind::Drop};
-      if (type != 'd' && server_->in_copy_in()) server_->requests().push_back({type, Answer::Forward, nullptr});
+      if (type != 'd' && server_->in_copy_in()) push(type);
       return {Kind::Forward};
     case 'Q':
     case 'F':
@@ -64,6 +77,10 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
     if (begin.empty() && body > 0) return {Kind::More};
     if (begin.size() > 1 && begin[0] == 'S' && begin[1] != '\0') return {Kind::Whole};  // answered without a server
   }
+  if (server_ != nullptr && server_->repeat_due()) {
+    state_ = State::Restoring;
+    return {Kind::Stop};
+  }
   if (server_ == nullptr) {
     const bool fresh = !query_running_;
     if (fresh) request_started = worker_.now();
@@ -73,7 +90,7 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
   }
   if (type != 'H') request_begins();
   if (tracks && (type == 'P' || type == 'B' || type == 'D' || type == 'C')) return tracked_header(type, body, begin);
-  if (type != 'H') server_->requests().push_back({type, Answer::Forward, nullptr});
+  if (type != 'H') push(type);
   return {Kind::Forward};
 }
 
@@ -88,7 +105,7 @@ StatementPtr Client::named(std::string_view name) const {
 Verdict Client::tracked_header(char type, std::uint32_t body, std::string_view begin) {
   using Kind = Verdict::Kind;
   const auto pass = [&] {
-    server_->requests().push_back({type, Answer::Forward, nullptr});
+    push(type);
     return Verdict{Kind::Forward};
   };
   switch (type) {
@@ -97,7 +114,7 @@ Verdict Client::tracked_header(char type, std::uint32_t body, std::string_view b
       if (body == 0) break;
       if (begin[0] != '\0') return {Kind::Whole};
       unnamed_ = nullptr;
-      if (worker_.settings().prepare_unnamed != 0) return {Kind::Whole};
+      if (worker_.settings().prepare_unnamed != 0 && body <= kUnnamedBytesMax) return {Kind::Whole};
       return pass();
     case 'B': return bind_header(body, begin);
     case 'D':
@@ -133,7 +150,7 @@ Verdict Client::bind_header(std::uint32_t body, std::string_view begin) {
     return {Kind::Abort};
   }
   if (statement == nullptr) {
-    server_->requests().push_back({'B', Answer::Forward, nullptr});
+    push('B');
     return {Kind::Forward};
   }
   if (!name.empty()) shard_->statistics.binds.add(1);
@@ -148,8 +165,8 @@ Verdict Client::bind_header(std::uint32_t body, std::string_view begin) {
   pgwire::store32(head.data() + 1, body - names + new_names + 4);
   head.append(portal).push_back('\0');
   head.append(statement->server_name()).push_back('\0');
-  server_->send(head);
-  server_->requests().push_back({'B', Answer::Forward, nullptr});
+  to_server(head);
+  push('B');
   return {Kind::Tail, names};
 }
 
@@ -166,21 +183,20 @@ bool Client::whole_parse(std::string_view body) {
   pgwire::BodyReader reader(body);
   const std::string_view name = reader.cstring();
   const std::string_view rest = reader.rest();
-  if (!reader.ok() || rest.find('\0') == std::string_view::npos) {
+  if (!reader.ok() || !types_are_whole(rest)) {
     refuse("broken Parse packet");
     return false;
   }
   if (name.empty()) {
     // A text that comes for the first time may well never come again: it is passed on as it is.
-    if (!worker_.seen_before(std::hash<std::string_view>{}(rest))) {
+    const bool seen = worker_.seen_before(std::hash<std::string_view>{}(rest));
+    if (!seen || !serve_unnamed(worker_.pooler().statements.intern(rest))) {
       std::string message;
       pgwire::parse(message, {}, rest);
-      server_->send(message);
-      server_->requests().push_back({'P', Answer::Forward, nullptr});
+      to_server(message);
+      push('P');
       return true;
     }
-    unnamed_ = worker_.pooler().statements.intern(rest);
-    prepare(unnamed_, true);
     return true;
   }
   if (named(name) != nullptr) {
@@ -211,17 +227,114 @@ void Client::prepare(const StatementPtr& statement, bool answer_to_client) {
     if (answer_to_client) server_->fake('P');
     return;
   }
+  const std::uint64_t epoch = shard_->pool.database.schema_epoch.load(std::memory_order_relaxed);
   std::string messages;
   pgwire::parse(messages, statement->server_name(), statement->query_and_types());
-  server_->requests().push_back({'P', answer_to_client ? Answer::Forward : Answer::Skip, statement});
-  there.add(statement);
+  push('P', answer_to_client ? Answer::Forward : Answer::Skip, statement);
+  there.add(statement, epoch);
   shard_->statistics.server_parses.add(1);
   const auto limit = static_cast<std::size_t>(worker_.settings().max_prepared_statements);
   while (StatementPtr oldest = there.evict(limit)) {
     pgwire::close_statement(messages, oldest->server_name());
-    server_->requests().push_back({'C', Answer::Skip, std::move(oldest)});
+    push('C', Answer::Skip, std::move(oldest));
   }
+  to_server(messages);
+}
+
+// False: nothing was sent, and the message has to be passed on as it is.
+bool Client::serve_unnamed(const StatementPtr& statement) {
+  ServerStatements& there = server_->statements();
+  const std::uint64_t epoch = shard_->pool.database.schema_epoch.load(std::memory_order_relaxed);
+  if (there.sure(*statement, epoch)) {
+    there.use(*statement);
+    unnamed_ = statement;
+    if (server_->quiet() && server_->transaction_status() == 'I') record_batch(statement);
+    server_->fake('P');
+    return true;
+  }
+  if (there.has(*statement)) {
+    // Its Parse is on the way and may yet be skipped behind an error: a later batch must not rest on it.
+    if (!server_->quiet()) return false;
+    std::string message;
+    pgwire::close_statement(message, statement->server_name());
+    to_server(message);
+    push('C', Answer::Skip, nullptr);
+    there.remove(*statement);
+  }
+  unnamed_ = statement;
+  prepare(statement, true);
+  return true;
+}
+
+// --- a batch that rests on a plan which may be void
+
+void Client::push(char type, Answer answer, StatementPtr statement) {
+  server_->requests().push_back({type, answer, std::move(statement)});
+  if (batch_ != nullptr && batch_->recording) {
+    if (answer == Answer::Skip) {
+      batch_->recording = false;  // preparations of other statements are not repeated
+    } else {
+      batch_->types += type;
+    }
+  }
+}
+
+void Client::to_server(std::string_view bytes) {
+  server_->send(bytes);
+  record(bytes);
+}
+
+void Client::record(std::string_view bytes) {
+  if (batch_ == nullptr || !batch_->recording) return;
+  if (batch_->bytes.size() + bytes.size() > kBatchBytesMax) {
+    batch_->recording = false;
+  } else {
+    batch_->bytes += bytes;
+  }
+}
+
+void Client::record_batch(const StatementPtr& statement) {
+  if (batch_ == nullptr) batch_ = std::make_unique<Batch>();
+  batch_->statement = statement;
+  batch_->bytes.clear();
+  batch_->types.clear();
+  batch_->recording = true;
+  batch_->described = false;
+}
+
+void Client::reply_forwarded(char type) {
+  if (batch_ == nullptr || !batch_->recording) return;
+  if (type == 't' && !batch_->described) {
+    batch_->described = true;
+  } else {
+    batch_->recording = false;
+  }
+}
+
+// One Sync, and nothing behind it: what came later would overtake the repetition.
+bool Client::can_repeat_batch() const {
+  if (batch_ == nullptr || !batch_->recording) return false;
+  const std::string& types = batch_->types;
+  return !types.empty() && types.find('S') == types.size() - 1;
+}
+
+void Client::repeat_batch() {
+  batch_->recording = false;
+  const StatementPtr statement = batch_->statement;
+  ServerStatements& there = server_->statements();
+  there.remove(*statement);
+  std::string messages;
+  pgwire::close_statement(messages, statement->server_name());
+  server_->requests().push_back({'C', Answer::Skip, nullptr});
+  pgwire::parse(messages, statement->server_name(), statement->query_and_types());
+  server_->requests().push_back({'P', Answer::Skip, statement});
+  there.add(statement, shard_->pool.database.schema_epoch.load(std::memory_order_relaxed));
+  shard_->statistics.server_parses.add(1);
+  for (const char type : batch_->types) server_->requests().push_back({type, Answer::Forward, nullptr});
   server_->send(messages);
+  server_->send(batch_->bytes);
+  server_->hide_one_description(batch_->described);
+  if (state_ == State::Restoring) process_held();
 }
 
 bool Client::whole_describe(std::string_view body) {
@@ -242,8 +355,8 @@ bool Client::whole_describe(std::string_view body) {
     pgwire::MessageWriter writer(message, 'D');
     writer.byte('S').cstring(statement->server_name());
   }
-  server_->send(message);
-  server_->requests().push_back({'D', Answer::Forward, nullptr});
+  to_server(message);
+  push('D');
   return true;
 }
 

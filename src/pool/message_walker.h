@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,6 +46,11 @@ class MessageWalker {
   }
   // A message has begun and is not complete.
   [[nodiscard]] bool inside_message() const { return left_ > 0 || stash_size_ > 0 || assembled_ != nullptr; }
+  // After Stop: the length of the body of the message that was left, all of which is still to come.
+  [[nodiscard]] std::optional<std::size_t> waiting_body() const {
+    if (stash_size_ != pgwire::kHeaderBytes) return std::nullopt;
+    return pgwire::load32(stash_ + 1) - 4;
+  }
   // What runs of forwarded bytes came before the message under consideration is sent before what the sink inserts.
   // Only inside on_header() and on_whole().
   void flush() {

@@ -96,6 +96,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   void mark_close_needed() { close_needed_ = true; }
   [[nodiscard]] bool dirty() const { return dirty_; }
   [[nodiscard]] bool restoring() const { return restoring_; }
+  [[nodiscard]] bool repeat_due() const { return repeat_due_; }
+  void hide_one_description(bool hide) { hide_description_ = hide; }
   [[nodiscard]] bool replication() const { return replication_; }
   [[nodiscard]] bool in_copy_in() const { return copy_ == Copy::In || copy_ == Copy::Both; }
   [[nodiscard]] TimePoint connected_at() const { return connected_at_; }
@@ -138,6 +140,7 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   bool on_whole_reply(char type, std::string_view body);
   void on_ready(char status);
   void on_error_reply();
+  bool plan_is_void(std::string_view error) const;
   bool confirm(char request_type);  // true: the reply is the client's
   void forget(Request& request, bool confirmed);
   void drop_until_sync();
@@ -176,7 +179,10 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   bool own_query_done_ = false;  // ... and its ReadyForQuery was in the piece of the stream that is being walked
   bool replication_ = false;
   bool release_due_ = false;  // the transaction's end is in the piece of the stream that is being walked
-  bool in_error_ = false;     // the server skips messages until Sync
+  bool repeat_due_ = false;   // the batch is sent again after its ReadyForQuery, which stays unseen
+  bool hide_description_ = false;
+  bool schema_changed_ = false;  // by the transaction under way
+  bool in_error_ = false;        // the server skips messages until Sync
 };
 
 }  // namespace pgvigil::pool

@@ -109,15 +109,21 @@ Verdict Server::on_linked_reply(char type, std::uint32_t body, std::string_view 
     case 'A':
     case 'V': return {Kind::Forward};
     case '1': return {confirm('P') ? Kind::Forward : Kind::Drop};
-    case '2': return {confirm('B') ? Kind::Forward : Kind::Drop};
+    case '2': client_->reply_forwarded(type); return {confirm('B') ? Kind::Forward : Kind::Drop};
     case '3': return {confirm('C') ? Kind::Forward : Kind::Drop};
-    case 't': return {Kind::Forward};
+    case 't':
+      if (hide_description_) {
+        hide_description_ = false;
+        return {Kind::Drop};
+      }
+      client_->reply_forwarded(type);
+      return {Kind::Forward};
     case 'T':
     case 'n':
       if (!requests_.empty() && requests_.front().type == 'D') return {confirm('D') ? Kind::Forward : Kind::Drop};
       return {Kind::Forward};
     case 'C':
-      if (!begin.empty() && begin[0] == 'D' && begin.size() < body && begin.size() < 16) return {Kind::More};
+      if (begin.size() < body && begin.size() < 16) return {Kind::More};
       note_tag(begin);
       [[fallthrough]];
     case 'I':
@@ -170,7 +176,19 @@ void Server::note_parameter(std::string_view name, std::string_view value) {
   if (client_ != nullptr && !restoring_) client_->parameter_reported(*index, value);
 }
 
+// "cached plan must not change result type", which a statement that is parsed each time never gets to see.
+bool Server::plan_is_void(std::string_view error) const {
+  const pgwire::ErrorFields fields = pgwire::parse_error_fields(error);
+  return fields.sqlstate == "0A000" && error.find("RevalidateCachedQuery") != std::string_view::npos;
+}
+
 void Server::note_tag(std::string_view tag) {
+  const auto begins = [&](std::string_view word) { return tag.substr(0, word.size()) == word; };
+  if (begins("CREATE ") || begins("ALTER ") || begins("DROP ") || begins(std::string_view("DO\0", 3))) {
+    ++shard_->pool.database.schema_epoch;
+    schema_changed_ = true;
+    return;
+  }
   if (tag.size() < 11 || tag[0] != 'D') return;
   const std::string_view text = tag.substr(0, tag.find('\0'));
   if (text != "DISCARD ALL" && text != "DEALLOCATE ALL") return;
@@ -184,6 +202,7 @@ void Server::note_tag(std::string_view tag) {
 bool Server::confirm(char request_type) {
   if (requests_.empty() || requests_.front().type != request_type) return true;
   const bool forward = requests_.front().answer == Answer::Forward;
+  if (request_type == 'P' && requests_.front().statement) statements().confirm(*requests_.front().statement);
   requests_.pop_front();
   return forward;
 }
@@ -209,7 +228,8 @@ void Server::forget(Request& request, bool confirmed) {
     statements().remove(*request.statement);
     if (client_ != nullptr && request.answer == Answer::Forward) client_->parse_failed(*request.statement);
   } else if (request.type == 'C') {
-    statements().add(request.statement);
+    statements().add(request.statement, 0);  // an epoch that is over: prepared, but not to be relied on
+    statements().confirm(*request.statement);
   }
 }
 
@@ -258,6 +278,15 @@ void Server::on_ready(char status) {
   }
   status_ = status;
   copy_ = Copy::None;
+  if (schema_changed_ && status == 'I') {
+    schema_changed_ = false;
+    ++shard_->pool.database.schema_epoch;  // now others see it, too
+  }
+  if (repeat_due_) {
+    repeat_due_ = false;
+    client_->repeat_batch();
+    return;
+  }
   if (!requests_.empty()) return;
   client_->requests_done(status);
   if (state_ == ServerState::Closed || replication_) return;

@@ -47,17 +47,27 @@ void ServerStatements::use(const Statement& statement) {
   if (entry != entries_.end()) order_.splice(order_.end(), order_, entry->second);
 }
 
-void ServerStatements::add(StatementPtr statement) {
-  if (has(*statement)) return use(*statement);
+bool ServerStatements::sure(const Statement& statement, std::uint64_t epoch) const {
+  const auto entry = entries_.find(&statement);
+  return entry != entries_.end() && entry->second->confirmed && entry->second->epoch == epoch;
+}
+
+void ServerStatements::add(StatementPtr statement, std::uint64_t epoch) {
+  remove(*statement);
   const Statement* key = statement.get();
-  order_.push_back(std::move(statement));
+  order_.push_back({std::move(statement), epoch, false});
   entries_.emplace(key, std::prev(order_.end()));
+}
+
+void ServerStatements::confirm(const Statement& statement) {
+  const auto entry = entries_.find(&statement);
+  if (entry != entries_.end()) entry->second->confirmed = true;
 }
 
 StatementPtr ServerStatements::remove(const Statement& statement) {
   const auto entry = entries_.find(&statement);
   if (entry == entries_.end()) return nullptr;
-  StatementPtr removed = std::move(*entry->second);
+  StatementPtr removed = std::move(entry->second->statement);
   order_.erase(entry->second);
   entries_.erase(entry);
   return removed;
@@ -65,7 +75,7 @@ StatementPtr ServerStatements::remove(const Statement& statement) {
 
 StatementPtr ServerStatements::evict(std::size_t limit) {
   if (order_.size() <= limit) return nullptr;
-  return remove(*order_.front());
+  return remove(*order_.front().statement);
 }
 
 void ServerStatements::clear() {

@@ -50,8 +50,11 @@ class StatementTable {
 class ServerStatements {
  public:
   [[nodiscard]] bool has(const Statement& statement) const { return entries_.count(&statement) != 0; }
-  void use(const Statement& statement);  // moves it to the young end
-  void add(StatementPtr statement);
+  // The server has said that it has prepared it, and no change of the schema has been seen since (`epoch`).
+  [[nodiscard]] bool sure(const Statement& statement, std::uint64_t epoch) const;
+  void use(const Statement& statement);                   // moves it to the young end
+  void add(StatementPtr statement, std::uint64_t epoch);  // its Parse is on the way
+  void confirm(const Statement& statement);
   StatementPtr remove(const Statement& statement);
   // The one to close when there are more than `limit`; it is removed.
   StatementPtr evict(std::size_t limit);
@@ -59,8 +62,13 @@ class ServerStatements {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
-  std::list<StatementPtr> order_;  // young at the back
-  std::unordered_map<const Statement*, std::list<StatementPtr>::iterator> entries_;
+  struct Entry {
+    StatementPtr statement;
+    std::uint64_t epoch;
+    bool confirmed;
+  };
+  std::list<Entry> order_;  // young at the back
+  std::unordered_map<const Statement*, std::list<Entry>::iterator> entries_;
 };
 
 }  // namespace pgvigil::pool

@@ -55,6 +55,7 @@ class Worker {
 
  private:
   void maintain();
+  void open_minimum_pools();
   void check_idle_clients(TimePoint now);
   void arrange_burial();
   void empty_graveyard();
