@@ -3,6 +3,9 @@
 // Streams are registered edge-triggered and once: pausing costs no system call (the edge is remembered and the socket
 // read on resume), and the kernel does not look at a handled socket again at the next wait. EPOLLOUT is asked for only
 // while the socket's send buffer is full: on Unix sockets every read of the peer would wake us otherwise.
+//
+// Sends are tried at the turn's end, not when the handler returns: the cost is the same (bench/netio, TCP: 10.9-11.6 us
+// a transaction against 11.1-11.3), and messages for one stream that several events produced leave in one call.
 #pragma once
 
 #include "netio/loop_base.h"

@@ -5,6 +5,12 @@
 // submission returns, and only one that did not send everything leaves a completion. So the wait that is part of the
 // same call really waits, instead of returning at once with the completions of what it submitted. A stream whose peer
 // does not take everything goes on with ordinary sends, which wait in the kernel, until it has caught up.
+//
+// Measured with bench/netio (40 clients, 20 servers, 40 bytes there and 100 back, CPU a transaction, busy machine of
+// two processors, Linux 6.18): TCP 9.1-10.4 us against 10.8-13.2 us of epoll, Unix sockets 4.4-4.8 against 5.2-7.1.
+// Nearly all of it is the kernel's TCP; our own code is 2 to 4 % of the samples. Waiting up to 50 or 100 us for several
+// completions at once did not help (9.6-11.6 us). Descriptors are not registered: looking one up is 0.5 % of the
+// samples.
 #pragma once
 
 #include <liburing.h>
