@@ -77,6 +77,8 @@ def described(pooler, sql):
 
 @pytest.mark.parametrize("show", COLUMNS)
 def test_columns_of_show(pool, show):
+    if show == "FDS" and is_ours():
+        pytest.skip("ours hands its sockets over in another way and shows them to nobody")
     pooler = pool()
     client = pooler.connect()
     value_of(client, "SELECT 1")

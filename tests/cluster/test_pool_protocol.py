@@ -1,6 +1,7 @@
 """The protocol by hand: before and during login, extended queries, COPY, large messages, cancel requests, garbage."""
 
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -620,10 +621,13 @@ def test_the_server_of_a_replication_connection_is_not_reused(pool, pg):
 
 @since(1, 23)
 def test_pg_receivewal_runs_through_the_pooler(pool, pg):
-    import subprocess
-    pooler = pool()
-    out = subprocess.run(["pg_receivewal", "-D", str(pooler.directory), "-h", "127.0.0.1", "-p", str(pooler.port), "-U", "app", "-d",
-                          "dbname=db1", "--create-slot", "-S", "by_pooler"], capture_output=True, text=True, timeout=30)
+    """It always names a database 'replication', which PostgreSQL does not look at."""
+    pooler = pool(start=False)
+    pooler.databases["replication"] = pooler.to("db1")
+    pooler.write()
+    pooler.start()
+    out = subprocess.run(["pg_receivewal", "-D", str(pooler.directory), "-h", "127.0.0.1", "-p", str(pooler.port), "-U", "app",
+                          "--create-slot", "-S", "by_pooler"], capture_output=True, text=True, timeout=30)
     try:
         assert out.returncode == 0, out.stderr
     finally:

@@ -169,7 +169,7 @@ std::string node_config(const Deployment& deployment, const Part& part, const st
       "  parameters:\n    ssl: 'on'\n    ssl_cert_file: {0}/postgresql.crt\n    ssl_key_file: {0}/postgresql.key\n"
       "    ssl_ca_file: {0}/ca.crt\n    unix_socket_directories: {1}\n"
       "  pg_hba:\n  - local all postgres peer\n  - hostssl replication replicator 127.0.0.1/32 scram-sha-256\n"
-      "  - host all all 127.0.0.1/32 scram-sha-256\n  - host all all ::1/128 scram-sha-256\n",
+      "  - hostssl all all 127.0.0.1/32 scram-sha-256\n  - hostssl all all ::1/128 scram-sha-256\n",
       certs, part.directory);
   return text;
 }
