@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -160,6 +161,9 @@ class Catalog {
   Database* database(std::string_view name);
   User& user(std::string_view name);  // made on first use
   Pool& pool(Database& database, User& user, bool forced_user);
+
+  // Told when "*" has made a database, under the catalog's mutex. Set before the workers run.
+  std::function<void(const std::string& name)> on_automatic;
 
   // After a reload. The result: pools whose server connections have to be opened anew.
   void adopt(RunningConfigPtr config);
