@@ -113,7 +113,7 @@ Database* Catalog::database(std::string_view name) {
   auto entry = std::make_shared<const poolcfg::DatabaseEntry>(
       poolcfg::database_from_any(*config_->file.any_database, std::string(name)));
   auto made = std::make_unique<Database>(std::string(name), std::move(entry), true);
-  if (on_automatic) on_automatic(std::string(name));
+  if (on_automatic) on_automatic(made->name());
   return databases_.emplace(std::string(name), std::move(made)).first->second.get();
 }
 

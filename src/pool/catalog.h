@@ -159,11 +159,13 @@ class Catalog {
   Catalog(RunningConfigPtr config, std::size_t workers);
   ~Catalog();
 
-  std::function<void(const std::string& name)> on_automatic;  // a database was made of "*"
   // Null: there is no such database. Makes an automatic one of "*" on first use.
   Database* database(std::string_view name);
   User& user(std::string_view name);  // made on first use
   Pool& pool(Database& database, User& user, bool forced_user);
+
+  // Told when "*" has made a database, under the catalog's mutex. Set before the workers run.
+  std::function<void(const std::string& name)> on_automatic;
 
   // After a reload. The result: pools whose server connections have to be opened anew.
   void adopt(RunningConfigPtr config);

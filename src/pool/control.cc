@@ -34,7 +34,7 @@ PoolControl::~PoolControl() {
 Result<void> PoolControl::reload() {
   const RunningConfigPtr running = pooler().config();
   wiring_.notify(reloading_text());
-  auto fresh = load_running_config(running->settings().conffile, running.get(), pooler().log);
+  auto fresh = load_running_config(running->settings().conffile, running.get());
   Result<void> result;
   if (!fresh) {
     result = tl::make_unexpected(std::move(fresh.error()));
@@ -43,6 +43,7 @@ Result<void> PoolControl::reload() {
     result = pooler().log.configure(log_target((*fresh)->settings(), wiring_.quiet));
   }
   if (result) {
+    log_warnings(**fresh, pooler().log);
     adopt(std::move(*fresh));
   } else {
     pooler().log.put(Level::Error, "{}; the old configuration stays in force", result.error().message());
@@ -86,8 +87,22 @@ void PoolControl::adopt(const std::shared_ptr<const RunningConfig>& config) {
   }
   wiring_.listeners.adopt(settings);
   end_sessions([](const Database& of) { return of.removed.load(); });
+  begin_minimums();
   // Changed contents of the same files do not reconnect anything: RECONNECT is for that.
   if (before->settings().server_tls != settings.server_tls) reconnect(nullptr);
+}
+
+// A pool of a forced user is kept at its min_pool_size also before its first client: it has to exist for that.
+void PoolControl::begin_minimums() {
+  const RunningConfigPtr config = pooler().config();
+  std::size_t turn = 0;
+  for (Database* database : pooler().catalog.databases()) {
+    const auto entry = database->entry();
+    if (entry->user.empty() || pool_rules(*config, *entry, entry->user).min_pool_size <= 0) continue;
+    Pool& pool = pooler().catalog.pool(*database, pooler().catalog.user(entry->user), true);
+    Worker& worker = *pooler().workers[turn++ % pooler().workers.size()];
+    worker.post([&worker, &pool] { worker.shard(pool); });
+  }
 }
 
 void PoolControl::reconnect(Database* database) {

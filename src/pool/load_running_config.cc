@@ -55,34 +55,27 @@ Result<void> check(const poolcfg::Settings& settings) {
   return {};
 }
 
-void warn(PoolLog& log, const std::vector<std::string>& warnings) {
-  for (const auto& line : warnings) log.put(Level::Warning, "{}", line);
-}
-
-Result<void> read_users(RunningConfig& config, const RunningConfig* running, PoolLog& log) {
+Result<void> read_users(RunningConfig& config, const RunningConfig* running) {
   const std::string& path = config.settings().auth_file;
   if (path.empty()) return {};
   auto read = poolcfg::load_auth_file(path);
   if (!read) {
     if (running != nullptr) return tl::make_unexpected(std::move(read.error()));
-    log.put(Level::Error, "{}", read.error().message());
+    config.auth.broken = read.error().message();
     return {};
   }
   config.auth = std::move(*read);
-  if (!config.auth.broken.empty()) log.put(Level::Warning, "{}", config.auth.broken);
   return {};
 }
 
-Result<void> read_rules(RunningConfig& config, PoolLog& log) {
+Result<void> read_rules(RunningConfig& config) {
   const poolcfg::Settings& settings = config.settings();
   if (settings.auth_type != AuthType::Hba) return {};
   PGV_TRY(hba, poolcfg::load_hba(settings.auth_hba_file));
   config.hba = std::move(hba);
-  warn(log, config.hba.warnings);
   if (settings.auth_ident_file.empty()) return {};
   PGV_TRY(ident, poolcfg::load_ident(settings.auth_ident_file));
   config.ident = std::move(ident);
-  warn(log, config.ident.warnings);
   return {};
 }
 
@@ -96,19 +89,27 @@ Result<void> renew_tls(RunningConfig& config) {
   return {};
 }
 
-Result<std::shared_ptr<RunningConfig>> load_running_config(const std::string& path, const RunningConfig* running,
-                                                           PoolLog& log) {
+Result<std::shared_ptr<RunningConfig>> load_running_config(const std::string& path, const RunningConfig* running) {
   PGV_TRY(file, poolcfg::load_config(path));
   auto config = std::make_shared<RunningConfig>();
   config->file = std::move(file);
-  warn(log, config->file.warnings);
   if (running != nullptr) config->file.settings = poolcfg::reloaded(running->settings(), config->file);
   if (config->settings().conffile.empty()) config->file.settings.conffile = path;
   PGV_TRY_VOID(check(config->settings()));
-  PGV_TRY_VOID(read_users(*config, running, log));
-  PGV_TRY_VOID(read_rules(*config, log));
+  PGV_TRY_VOID(read_users(*config, running));
+  PGV_TRY_VOID(read_rules(*config));
   PGV_TRY_VOID(renew_tls(*config));
   return config;
+}
+
+void log_warnings(const RunningConfig& config, PoolLog& log) {
+  const auto warn = [&](const std::vector<std::string>& lines) {
+    for (const auto& line : lines) log.put(Level::Warning, "{}", line);
+  };
+  warn(config.file.warnings);
+  if (!config.auth.broken.empty()) log.put(Level::Warning, "broken auth file: {}", config.auth.broken);
+  warn(config.hba.warnings);
+  warn(config.ident.warnings);
 }
 
 PoolLog::Target log_target(const poolcfg::Settings& settings, bool quiet) {

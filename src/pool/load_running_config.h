@@ -9,10 +9,11 @@
 
 namespace pgvigil::pool {
 
-// `running`: the configuration that a reload replaces, null at start. At start a missing auth_file is an error in the
-// log only, as with PgBouncer: logins by auth_query work without it. A reload refuses it and keeps the old users.
-Result<std::shared_ptr<RunningConfig>> load_running_config(const std::string& path, const RunningConfig* running,
-                                                           PoolLog& log);
+// `running`: the configuration that a reload replaces, null at start. At start a missing auth_file is a warning
+// only, as with PgBouncer: logins by auth_query work without it. A reload refuses it and keeps the old users.
+Result<std::shared_ptr<RunningConfig>> load_running_config(const std::string& path, const RunningConfig* running);
+// What was skipped in the files. Separately, since the log file is named by them.
+void log_warnings(const RunningConfig& config, PoolLog& log);
 
 // The TLS contexts of these settings, for a reload and for SET.
 Result<void> renew_tls(RunningConfig& config);

@@ -27,6 +27,7 @@ class PoolControl final : public Control {
   explicit PoolControl(Wiring wiring);
   ~PoolControl() override;
 
+  void begin_minimums();
   void use_console(ConsoleSessions* console) { console_ = console; }
   // Signals. A second one during a shutdown ends it at once.
   void on_signal(int number);

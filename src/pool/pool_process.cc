@@ -70,7 +70,11 @@ Result<void> PoolProcess::start(std::optional<Takeover> takeover) {
     metrics_ = std::move(metrics);
   }
   PGV_TRY_VOID(make_workers());
+  pooler_.catalog.on_automatic = [this](const std::string& name) {
+    log_.put(Level::Log, "registered new auto-database: {}", name);
+  };
   for (const auto& worker : pooler_.workers) worker->start();
+  control_.begin_minimums();
   signals_->start(*loop_, [this](int number) { control_.on_signal(number); });
   for (const auto& socket : listeners_.sockets()) log_.put(Level::Log, "listening on {}", socket.text());
   listeners_.start();

@@ -26,11 +26,7 @@ Pooler::Pooler(RunningConfigPtr config, std::size_t worker_count, PoolLog& log_l
       tracked(config->settings().track_extra_parameters),
       catalog(config, worker_count),
       mock_key(pgwire::random_bytes(32)),
-      config_(std::move(config)) {
-  catalog.on_automatic = [this](const std::string& name) {
-    log.put(Level::Log, "registered new auto-database: {}", name);
-  };
-}
+      config_(std::move(config)) {}
 
 Pooler::~Pooler() = default;
 

@@ -115,7 +115,8 @@ class CaresResolver final : public Resolver {
     };
     options.sock_state_cb_data = this;
     options.resolvconf_path = settings_.resolv_conf.data();
-    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+    options.udp_port = options.tcp_port = settings_.name_server_port;
+    int mask = ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
     if (!settings_.resolv_conf.empty()) mask |= ARES_OPT_RESOLVCONF;
     ares_channel channel = nullptr;
     if (const int status = ares_init_options(&channel, &options, mask); status != ARES_SUCCESS) {

@@ -18,6 +18,7 @@ class Resolver {
     Duration success_kept{std::chrono::seconds(15)}, failure_kept{std::chrono::seconds(15)};
     Duration zone_check_period{0};
     std::string resolv_conf;
+    std::uint16_t name_server_port = 53;
   };
   struct HostRow {
     std::string name;

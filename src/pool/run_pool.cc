@@ -46,7 +46,7 @@ struct Start {
 };
 
 Result<void> Start::read_config() {
-  auto read = load_running_config(options.file, nullptr, log);
+  auto read = load_running_config(options.file, nullptr);
   if (!read) {
     Error error = read.error();
     log.put(Level::Error, "{}", error.message());
@@ -109,6 +109,7 @@ Result<void> Start::prepare() {
   PGV_TRY_VOID(become_user(config->settings().user));
   // Only now: a file that root had made could not be opened anew for a rotation.
   PGV_TRY_VOID(log.configure(log_target(config->settings(), options.quiet)));
+  log_warnings(*config, log);
   set_limits(*config, log);
   // Before the fork: they are addressed to this process number.
   auto passed = passed_listen_sockets(log);

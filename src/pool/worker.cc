@@ -27,10 +27,7 @@ void Worker::start() {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), fmt::format("pool-{}", index_).c_str());
-    loop_->post([this] {
-      open_minimum_pools();
-      maintain();
-    });
+    loop_->post([this] { maintain(); });
     loop_->run();
   });
 }
@@ -59,18 +56,6 @@ PoolShard& Worker::shard(Pool& pool) {
 void Worker::adopt(RunningConfigPtr config) {
   config_ = std::move(config);
   for (PoolShard* shard : shards_) shard->apply_rules();
-  open_minimum_pools();
-}
-
-// min_pool_size holds without any client where the entry names the server's user.
-void Worker::open_minimum_pools() {
-  if (index_ != 0) return;
-  for (const auto& [name, entry] : config_->file.databases) {
-    const int minimum = entry.min_pool_size ? *entry.min_pool_size : settings().min_pool_size;
-    if (entry.user.empty() || minimum <= 0) continue;
-    Database* database = pooler_.catalog.database(name);
-    if (database != nullptr) shard(pooler_.catalog.pool(*database, pooler_.catalog.user(entry.user), true));
-  }
 }
 
 Client* Worker::login_by_id(std::uint64_t id) {

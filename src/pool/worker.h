@@ -55,7 +55,6 @@ class Worker {
 
  private:
   void maintain();
-  void open_minimum_pools();
   void check_idle_clients(TimePoint now);
   void arrange_burial();
   void empty_graveyard();
