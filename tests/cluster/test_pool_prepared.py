@@ -540,10 +540,11 @@ def test_unnamed_statements_with_errors_stay_errors(pool):
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", pytest.param("prepared", marks=tracking)])
 def test_pgbench(pool, pg, protocol):
+    """A thread for each client: pgbench blocks its thread while it prepares, and the others of it would keep their servers."""
     subprocess.run([postgres_bin() / "pgbench", "-i", "-q", "-s", "1", "-h", str(pg.directory), "-p", str(pg.port), "-U", "app", "db1"],
                    check=True, capture_output=True)
     pooler = pool({"default_pool_size": 4})
-    out = subprocess.run([postgres_bin() / "pgbench", "-n", "-M", protocol, "-c", "12", "-j", "2", "-t", "60", "-h", "127.0.0.1", "-p",
+    out = subprocess.run([postgres_bin() / "pgbench", "-n", "-M", protocol, "-c", "12", "-j", "12", "-t", "60", "-h", "127.0.0.1", "-p",
                           str(pooler.port), "-U", "app", "db1"], capture_output=True, text=True, timeout=100,
                          env={"PGPASSWORD": PASSWORD, "PGSSLMODE": "disable", "PATH": "/usr/bin"})
     assert out.returncode == 0, out.stderr
