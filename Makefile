@@ -45,7 +45,7 @@ format-check:
 
 tidy: test-deps
 	@cmake --preset clang > /dev/null && ninja --quiet -C build/clang
-	@clang-tidy -p build/clang --quiet $(shell git ls-files 'src/ha/*.cc' 'src/agent/*.cc')
+	@scripts/check_tidy $(TIDY)
 
 clean:
 	@rm -rf build

@@ -25,6 +25,7 @@ Agent::Impl::Impl(Ports ports, Options options_in)
       no_view_(std::make_shared<ClusterView>()),
       status_(std::make_shared<AgentStatus>()) {
   if (!options.decide) options.decide = ha::decide;
+  if (!options.sync_step) options.sync_step = ha::next_sync_step;
 }
 
 ViewPtr Agent::Impl::view() const {
@@ -44,8 +45,9 @@ TimePoint Agent::Impl::within(Duration length) const {
 
 bool Agent::Impl::stop_is_due() const {
   const auto until = leader_until();
-  return until && !settings().pause && instance_.postmaster != PostmasterState::Stopped && now() < *until &&
-         now() >= ha::begin_stop_at(*until, settings().ttl);
+  // A server that the guard watches may have been started since the last look.
+  const bool may_run = instance_.postmaster != PostmasterState::Stopped || guarded_pid_ != 0;
+  return until && !settings().pause && may_run && now() < *until && now() >= ha::begin_stop_at(*until, settings().ttl);
 }
 
 Task<int> Agent::Impl::run() {
@@ -62,6 +64,7 @@ Task<int> Agent::Impl::run() {
   p.postgres.on_exit([this](bool expected) {
     if (!expected) {
       crashed_ = true;
+      note_failure();
       log.warning("PostgreSQL has ended without an order");
     }
     if (!stopped_since_) stopped_since_ = now();

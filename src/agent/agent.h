@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "dcs/cluster_store.h"
 #include "guard/link.h"
+#include "ha/sync.h"
 #include "model/decision.h"
 #include "model/local_state.h"
 #include "postgres/port.h"
@@ -35,6 +36,7 @@ struct Ports {
 struct Options {
   // The rules; the simulator's mutations replace them.
   std::function<Decision(const ClusterView&, const LocalState&, TimePoint)> decide;  // empty: ha::decide
+  std::function<ha::SyncStep(const ClusterView&, const LocalState&)> sync_step;      // empty: ha::next_sync_step
   bool watchdog_required = false;
   // Whether the watchdog device may be used, feeding it (false: it cannot be), ending it. Empty: there is none.
   std::function<bool()> watchdog_usable;
@@ -66,8 +68,8 @@ class Agent final : public Commands {
   Task<dcs::TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline) override;
   Task<bool> can_take_over(MemberName member) override;
   Task<Instance> observe_now() override;
-  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url,
-                              const std::string& api_url) override;
+  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url, const std::string& api_url,
+                              std::optional<Duration> ttl) override;
 
  private:
   struct Impl;

@@ -158,9 +158,9 @@ Task<Instance> Agent::observe_now() {
   co_return co_await impl_->p.postgres.observe(deadline);
 }
 
-Commands::FailsafeReply Agent::failsafe_ping(const std::string&, const std::string&, const std::string&) {
-  if (impl_->role_ == Role::Leader && impl_->attached()) return {500, "Running as a leader", Lsn()};
-  return {502, "failsafe mode is not in force", Lsn()};
+Commands::FailsafeReply Agent::failsafe_ping(const std::string& name, const std::string&, const std::string&,
+                                             std::optional<Duration> ttl) {
+  return impl_->failsafe_ping(name, ttl);
 }
 
 }  // namespace pgvigil::agent

@@ -44,8 +44,9 @@ class Commands {
     std::string text;
     Lsn lsn;
   };
-  virtual FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url,
-                                      const std::string& api_url) = 0;
+  // `ttl`: of the sender, where it tells (pgvigil does).
+  virtual FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url, const std::string& api_url,
+                                      std::optional<Duration> ttl) = 0;
 };
 
 }  // namespace pgvigil::agent

@@ -53,6 +53,8 @@ Task<void> Agent::Impl::lead() {
       begin_checkpoint();
     }
   }
+  if (!instance_.in_recovery) co_await keep_synchronous();
+  if (stop_is_due()) co_return;
   co_await write_missing_config();
   if (stop_is_due()) co_return;
   co_await write_history();
@@ -63,6 +65,7 @@ Task<void> Agent::Impl::lead() {
   if (due) {
     duties_at_ = now() + settings().loop_wait;
     co_await write_status();
+    if (!stop_is_due()) co_await write_failsafe();
   }
   if (stop_is_due()) co_return;
   co_await sync_slots();
@@ -129,6 +132,18 @@ Task<void> Agent::Impl::write_status() {
   (void)co_await p.store.write_status(std::move(status), deadline);
 }
 
+// What the end of the timeline before cost, as far as it is known; to be added to the reason.
+std::string Agent::Impl::loss_text(const HistoryEntry& left) const {
+  const auto& crash = view()->crash;
+  if (crash && crash->successor == p.node.name() && crash->end.timeline == left.timeline &&
+      crash->end.end <= left.switch_point) {
+    return fmt::format("; {} had died with {} bytes to replay and handed over, 0 bytes lost", crash->leader.text(),
+                       static_cast<std::int64_t>(crash->end.to_replay()));
+  }
+  if (lacking_ <= WalBytes{0}) return {};
+  return fmt::format("; the last leader was last seen {} bytes further", static_cast<std::int64_t>(lacking_));
+}
+
 // The history key lists how each earlier timeline was left. It is written once for each promotion.
 Task<void> Agent::Impl::write_history() {
   const Timeline timeline = instance_.timeline;
@@ -169,6 +184,7 @@ Task<void> Agent::Impl::write_history() {
   if (entries.back().new_leader.empty()) {
     entries.back().timestamp = iso8601(p.clock.wall());
     entries.back().new_leader = p.node.name().text();
+    entries.back().reason += loss_text(entries.back());
   }
   const std::size_t keep = seen->settings.max_timelines_history;
   if (keep > 0 && entries.size() > keep) {

@@ -60,6 +60,10 @@ Task<void> Agent::Impl::execute(Decision decision) {
     case Action::Promote: begin(Operation::Promote, promote()); break;
     case Action::KeepLeading: co_await lead(); break;
     case Action::Handover: begin(Operation::Handover, handover(decision.target, decision.reason)); break;
+    case Action::FindWalEnd: begin(Operation::FindWalEnd, find_wal_end()); break;
+    case Action::HandoverCrashed:
+      begin(Operation::Handover, hand_over_crashed(decision.target, decision.reason));
+      break;
     case Action::DemoteNow: demote_now(); break;
     case Action::DemoteRelease: begin(Operation::Demote, demote_release()); break;
     case Action::DemoteOffline: begin(Operation::Demote, demote_offline()); break;
@@ -79,7 +83,11 @@ Task<void> Agent::Impl::acquire_leader() {
     log.warning("cannot take the leader key: {}", lease.error().message());
     co_return;
   }
+  // A promise that was given while the lease was asked for; and none is given until the answer is known.
+  if (promised_until() && !instance_.running_as_primary()) co_return;
+  acquiring_ = true;
   auto reply = co_await p.store.acquire_leader(deadline);
+  acquiring_ = false;
   if (reply.outcome == dcs::WriteOutcome::Applied) lead_doubtful_ = false;
   if (reply.outcome == dcs::WriteOutcome::Unknown) (void)co_await p.store.refresh(deadline);
   if (reply.outcome == dcs::WriteOutcome::Refused) {
@@ -121,7 +129,7 @@ Task<void> Agent::Impl::release_leader(std::string reason) {
   const TimePoint deadline = dcs_deadline();
   lead_doubtful_ =
       true;  // until etcd has said what became of the key: nothing may start or be promoted on its strength
-  auto reply = co_await p.store.release_leader(std::nullopt, deadline);
+  auto reply = co_await p.store.release_leader(std::nullopt, std::nullopt, deadline);
   if (reply.outcome == dcs::WriteOutcome::Applied) {
     log.info("gave the leader key up: {}", reason);
     no_race_until_ = now() + settings().ttl;

@@ -74,6 +74,8 @@ Task<void> Agent::Impl::observe() {
     if (!stopped_since_) stopped_since_ = at;
   } else {
     stopped_since_.reset();
+    wal_end_sought_ = false;
+    wal_end_.reset();
   }
   if (instance_.postmaster == PostmasterState::Running) {
     crashed_ = false;
@@ -174,6 +176,11 @@ LocalState Agent::Impl::local_state() {
   s.crashed = crashed_;
   s.start_failed = start_failed_;
   s.crash_recovered = crash_recovered_;
+  s.wal_end_sought = wal_end_sought_;
+  s.wal_end = wal_end_;
+  s.sync_sample = sync_sample_;
+  s.failed_leader_until = failed_leader_until_;
+  s.failsafe_until = promised_until();
   s.starting_since = starting_since_;
   s.stopped_since = stopped_since_;
   s.rewind = rewind_;

@@ -43,19 +43,19 @@ Task<void> Agent::Impl::confirm(std::shared_ptr<Confirmation> state) {
   }
   if (!state->holder.empty()) {
     log.info("{} holds the shutdown checkpoint {}", state->holder.text(), to_string(state->checkpoint));
-    state->released = co_await give_up_lead(state->checkpoint);
+    state->released = co_await give_up_lead(state->checkpoint, std::nullopt);
   }
   state->ended = true;
   state->done.notify();
 }
 
-// True when the key is not ours any more, false when it still is.
-Task<bool> Agent::Impl::give_up_lead(Lsn shutdown_checkpoint) {
+// `end`: what a successor has to hold. True when the key is not ours any more, false when it still is.
+Task<bool> Agent::Impl::give_up_lead(Lsn end, std::optional<FailoverRequest> request) {
   set_role(Role::Demoted);  // from here on nobody may take this member for a primary
   instance_.postmaster = PostmasterState::Stopped;
   publish_status();
   ClusterStatus status = status_value();
-  status.optime = shutdown_checkpoint;
+  status.optime = end;
   // From the first attempt on the key may be gone without our knowing: this server must not resume on its strength
   // until etcd has said that it is still ours.
   lead_doubtful_ = true;
@@ -63,7 +63,8 @@ Task<bool> Agent::Impl::give_up_lead(Lsn shutdown_checkpoint) {
   while (now() < patience) {
     ClusterStatus copy = status;
     const TimePoint deadline = dcs_deadline();
-    auto reply = co_await p.store.release_leader(std::move(copy), deadline);
+    std::optional<FailoverRequest> named = request;
+    auto reply = co_await p.store.release_leader(std::move(copy), std::move(named), deadline);
     if (reply.outcome == dcs::WriteOutcome::Applied) {
       lead_doubtful_ = false;
       co_return true;
@@ -83,7 +84,8 @@ Task<void> Agent::Impl::give_up_standby_lead(std::string reason) {
   log.info("{}: giving up the lead of the standby cluster", reason);
   ClusterStatus status = status_value();
   const TimePoint deadline = dcs_deadline();
-  auto reply = co_await p.store.release_leader(std::move(status), deadline);
+  std::optional<FailoverRequest> nobody;
+  auto reply = co_await p.store.release_leader(std::move(status), std::move(nobody), deadline);
   if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);
   if (view()->led_by(p.node.name())) {
     log.error("the handover is called off: the leader key could not be given up");

@@ -44,7 +44,8 @@ struct Agent::Impl {
   void lease_confirmed();
   [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
-  [[nodiscard]] std::optional<TimePoint> lease_until() const;
+  [[nodiscard]] std::optional<TimePoint> lease_until() const;  // by the lease or by the members' answers
+  [[nodiscard]] std::optional<TimePoint> proven_by_lease() const;
   // Attached, with enough of the lease left to start a primary on its strength.
   [[nodiscard]] bool lead_is_fresh() const;
   // The guard watches `pid` until the lease's deadline, and the watchdog device is fed; false (and one log line) when
@@ -55,6 +56,16 @@ struct Agent::Impl {
   void disarm_guard();
   // The guard has not answered, and not for long: no reason yet to give anything up.
   [[nodiscard]] bool guard_hiccup() const;
+
+  // --- failsafe.cc ---
+  struct FailsafeRound;
+  Task<void> failsafe_round();
+  Task<void> ask_failsafe(std::shared_ptr<FailsafeRound> round, std::string url, std::string body, TimePoint deadline);
+  [[nodiscard]] bool failsafe_applies() const;
+  [[nodiscard]] std::optional<TimePoint> failsafe_until() const;
+  Task<void> write_failsafe();
+  Commands::FailsafeReply failsafe_ping(const std::string& name, std::optional<Duration> ttl);
+  [[nodiscard]] std::optional<TimePoint> promised_until() const;
 
   // --- gather.cc: what a decision rests on ---
   Task<void> adopt_configuration();
@@ -95,14 +106,18 @@ struct Agent::Impl {
   Task<void> rewind(MemberName leader);
   Task<void> crash_recover();
   Task<void> promote();
-  Task<bool> prepare_sync_key();
+  Task<bool> prepare_synchronous();
   Task<std::optional<Timeline>> reserve_timeline();
   void begin_checkpoint();
   Task<void> checkpoint_after_promotion();
   Task<void> handover(MemberName target, std::string reason);
   struct Confirmation;
   Task<void> confirm(std::shared_ptr<Confirmation> state);
-  Task<bool> give_up_lead(Lsn shutdown_checkpoint);
+  Task<bool> give_up_lead(Lsn end, std::optional<FailoverRequest> request);
+  void note_failure();
+  Task<void> find_wal_end();
+  Task<void> hand_over_crashed(MemberName successor, std::string reason);
+  Task<void> note_crash(WalEnd end, MemberName successor, std::string reason);
   Task<void> give_up_standby_lead(std::string reason);
   Task<void> restart_server(RestartRequest request);
 
@@ -116,6 +131,7 @@ struct Agent::Impl {
   Task<void> lead();
   Task<void> write_status();
   Task<void> write_history();
+  [[nodiscard]] std::string loss_text(const HistoryEntry& left) const;
   Task<void> write_missing_config();
   void note_config_change(const std::string& before);
   Task<void> write_config_history();
@@ -123,6 +139,13 @@ struct Agent::Impl {
   [[nodiscard]] postgres::Postgres::SlotPlan slot_plan();
   void note_member_slots();
   [[nodiscard]] ClusterStatus status_value() const;
+
+  // --- sync.cc ---
+  Task<void> keep_synchronous();
+  void note_sync_sample();
+  Task<bool> set_sync_names(std::optional<ha::SyncNames> names, bool standby);
+  Task<bool> write_sync_key(SyncKey key, bool remove);
+  [[nodiscard]] std::optional<std::string> sync_names_to_start_with() const;
 
   // --- publish.cc ---
   Task<void> publish_member();
@@ -166,7 +189,11 @@ struct Agent::Impl {
   std::string progress_;
   bool initialize_is_mine_ = false;
   Revision claim_;  // of ours on the cluster that is to be created
-  bool crashed_ = false, start_failed_ = false, crash_recovered_ = false;
+  bool crashed_ = false, start_failed_ = false, crash_recovered_ = false, wal_end_sought_ = false;
+  std::optional<WalEnd> wal_end_;
+  std::deque<TimePoint> failures_;  // of PostgreSQL as the leader, of late
+  std::optional<TimePoint> failed_leader_until_;
+  Duration failed_pause_{0};
   std::optional<TimePoint> starting_since_, stopped_since_, retry_at_, no_race_until_;
   Duration backoff_{0};
   RewindStage rewind_ = RewindStage::Due;
@@ -192,14 +219,30 @@ struct Agent::Impl {
   unsigned rewind_failures_ = 0;
   bool guard_trouble_ = false, watchdog_failed_ = false;
 
+  // Failsafe mode.
+  std::optional<TimePoint> failsafe_sent_;               // the last round that everybody answered was sent then
+  Duration failsafe_ttl_{0};                             // in force then
+  std::map<std::string, std::string> failsafe_written_;  // and perhaps not applied
+  std::optional<TimePoint> promised_until_;              // not to take the lead
+  bool failsafe_busy_ = false;
+  bool acquiring_ = false;  // a request for the leader key is under way
+
   // Duties.
   std::optional<postgres::RunAs> running_as_;
   std::map<std::string, TimePoint> member_slots_;  // last seen
   TimePoint duties_at_;
   std::vector<ConfigChange> config_changes_;  // seen, and not yet in the history that the leader keeps
   Timeline history_checked_;
+  WalBytes lacking_{0};  // behind the last leader's position in etcd, when this member was promoted
   bool checkpoint_pending_ = false;
   bool reconfigure_failed_ = false;
+
+  // Synchronous replication.
+  std::optional<std::string> sync_in_force_;  // of this leader's server, as last seen or set
+  std::optional<TimePoint> sync_since_;       // the names in force are, as far as this agent knows
+  Lsn sync_sample_;                           // see LocalState
+  bool sync_doubtful_ = false;                // a write of the key may or may not have been applied
+  bool sync_released_ = false;                // the user's own names are in force
 
   // Publishing.
   std::string published_;

@@ -52,6 +52,7 @@ Task<void> Agent::Impl::keep_lease() {
       log.warning("cannot renew the lease: {}", renewed.error().message());
       wake();
     }
+    tasks_.spawn(failsafe_round());
     const TimePoint again = now() + retry;
     (void)co_await lease_wake_.wait_until(again);
     retry = std::min(retry * 2, kRetryLast);
@@ -72,6 +73,12 @@ std::optional<TimePoint> Agent::Impl::leader_until() const {
 }
 
 std::optional<TimePoint> Agent::Impl::lease_until() const {
+  const auto by_lease = proven_by_lease();
+  const auto by_members = failsafe_until();
+  return by_lease && by_members ? std::max(by_lease, by_members) : by_members ? by_members : by_lease;
+}
+
+std::optional<TimePoint> Agent::Impl::proven_by_lease() const {
   if (const auto proof = p.store.lease(); proof && attached())
     return ha::deadline_of(proof->proven_until(), proof->ttl);
   // Re-attaching the key to a new lease takes a moment, and the old lease counts until then.
@@ -92,7 +99,7 @@ void Agent::Impl::lease_confirmed() {
 
 bool Agent::Impl::arm_guard(std::int64_t pid) {
   const auto until = lease_until();
-  if (!attached() || !until || now() >= *until) return false;
+  if (!(attached() || failsafe_until()) || !until || now() >= *until) return false;
   const auto armed = p.guard.arm(*until, pid);
   if (!armed) {
     if (!guard_trouble_) {

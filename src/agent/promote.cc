@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "agent/impl.h"
-#include "dcs/member_json.h"
 
 namespace pgvigil::agent {
 namespace {
@@ -26,9 +25,14 @@ Task<void> Agent::Impl::promote() {
     log.error("not promoted: {}", permitted.error().message());
     co_return;
   }
-  if (!co_await prepare_sync_key()) co_return;
+  if (!co_await prepare_synchronous()) co_return;
   const auto taken = co_await reserve_timeline();
   if (!taken) co_return;
+  lacking_ = view()->status.optime - instance_.wal_end();
+  if (lacking_ > WalBytes{0}) {
+    log.warning("the last leader was last seen {} bytes further: what it had acknowledged there is lost",
+                static_cast<std::int64_t>(lacking_));
+  }
   const auto until = leader_until();
   if (!attached() || !until || now() >= *until || !arm_guard(instance_.postmaster_pid)) co_return;
   const TimePoint order_deadline = now() + kOrderMax;
@@ -94,28 +98,6 @@ Task<std::optional<Timeline>> Agent::Impl::reserve_timeline() {
   log.warning("not promoted yet: the timeline {} could not be claimed in etcd", taken.value() + 1);
   (void)co_await p.store.refresh(deadline);
   co_return std::nullopt;
-}
-
-// The `sync` key names who may lead after this leader: it must be ours before the first commit of this term.
-Task<bool> Agent::Impl::prepare_sync_key() {
-  const ViewPtr seen = view();
-  if (seen->sync.mod_revision.value() == 0) co_return true;
-  const TimePoint deadline = dcs_deadline();
-  dcs::TxnReply reply;
-  if (seen->settings.synchronous_mode == SyncMode::Off || seen->settings.standby_cluster) {
-    reply = co_await p.store.delete_sync(seen->sync.mod_revision, deadline);
-  } else if (seen->settings.synchronous_mode == SyncMode::On) {
-    SyncKey mine;
-    mine.leader = p.node.name();
-    std::string json = dcs::sync_to_json(mine);
-    reply = co_await p.store.write_sync(std::move(json), seen->sync.mod_revision, deadline);
-  } else {
-    co_return true;  // quorum: the key stays until some replica streams
-  }
-  if (reply.outcome == dcs::WriteOutcome::Applied) co_return true;
-  log.warning("not promoted yet: the sync key could not be taken over");
-  (void)co_await p.store.refresh(deadline);
-  co_return false;
 }
 
 }  // namespace pgvigil::agent

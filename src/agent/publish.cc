@@ -106,6 +106,12 @@ void Agent::Impl::publish_status() {
   s->role = role_;
   s->state = instance_state();
   if (attached()) s->leader_until = p.store.lease()->proven_until();
+  if (failsafe_until()) {
+    s->leader_until = std::max(s->leader_until, *failsafe_sent_ + failsafe_ttl_);
+    const auto proof = p.store.lease();
+    s->failsafe_active =
+        !proof || now() > proof->sent_at + std::min<Duration>(settings().loop_wait, settings().ttl / 3) * 2;
+  }
   s->dcs_last_seen = p.store.last_answer_wall();
   const auto answered = p.store.last_answer();
   s->dcs_fresh = answered && now() - *answered < settings().ttl;

@@ -15,6 +15,7 @@ constexpr Duration kStopMax = std::chrono::seconds(60);
 
 postgres::RunAs Agent::Impl::as_primary() {
   postgres::RunAs run;
+  run.synchronous_standby_names = sync_names_to_start_with();
   run.before_exec = [this](std::int64_t pid) -> Result<void> {
     if (arm_guard(pid)) return {};
     return fail(Errc::Refused, "PostgreSQL is not started as the leader", {},
@@ -31,6 +32,13 @@ Task<Result<void>> Agent::Impl::stop_server(postgres::StopMode mode) {
 // In place, on the same timeline: the leader key is ours, so nobody else has led meanwhile.
 Task<void> Agent::Impl::start_primary() {
   if (!lead_is_fresh()) co_return;  // the rules come back to it when the lease is confirmed
+  if (wal_end_) {
+    MemberName nobody;
+    std::string reason = last_decision_.reason;
+    tasks_.spawn(note_crash(*wal_end_, std::move(nobody), std::move(reason)));
+    wal_end_sought_ = false;
+    wal_end_.reset();
+  }
   const Duration patience = std::max<Duration>(settings().primary_start_timeout, std::chrono::seconds(1));
   const TimePoint deadline = now() + patience;
   auto run = as_primary();

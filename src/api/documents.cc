@@ -75,6 +75,19 @@ void add_sql_part(Json& document, const Observed& node) {
   if (!instance.wal_senders.empty()) document["replication"] = replication_array(instance);
 }
 
+Json crash_object(const CrashNote& crash) {
+  Json object = Json::object();
+  object["at"] = crash.timestamp;
+  object["leader"] = crash.leader.text();
+  object["outcome"] = crash.successor.empty() ? "started in place" : "handed over";
+  if (!crash.successor.empty()) object["successor"] = crash.successor.text();
+  object["timeline"] = crash.end.timeline.value();
+  object["wal_end"] = crash.end.end.value();
+  object["bytes_to_replay"] = static_cast<std::int64_t>(crash.end.to_replay());
+  object["reason"] = crash.reason;
+  return object;
+}
+
 Json own_object(const Observed& node, const Versions& versions) {
   const agent::AgentStatus& status = *node.status;
   Json own = Json::object();
@@ -85,6 +98,7 @@ Json own_object(const Observed& node, const Versions& versions) {
   if (!status.operation.empty()) own["operation"] = status.operation;
   if (!status.progress.empty()) own["progress"] = status.progress;
   if (status.guard_armed) own["guard_armed"] = *status.guard_armed;
+  if (status.view && status.view->crash) own["last_crash"] = crash_object(*status.view->crash);
   return own;
 }
 

@@ -28,7 +28,7 @@ struct HttpReply {
 
 class PeerClient final : public agent::Peers {
  public:
-  static constexpr std::size_t kReplyMax = 1024 * 1024;
+  static constexpr std::size_t kReplyMax = std::size_t{1024} * 1024;
 
   PeerClient(Clock& clock, Log log);
 

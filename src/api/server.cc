@@ -35,7 +35,7 @@ using boost::system::error_code;
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr Duration kAcceptRetry = std::chrono::milliseconds(100);
-constexpr std::size_t kDrainMax = 256 * 1024;
+constexpr std::size_t kDrainMax = std::size_t{256} * 1024;
 
 struct Connection {
   enum class Phase : std::uint8_t { Reading, Working, Closing };

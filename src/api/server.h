@@ -19,8 +19,8 @@
 namespace pgvigil::api {
 
 struct ServerLimits {
-  std::size_t header_bytes = 16 * 1024;
-  std::size_t body_bytes = 1024 * 1024;
+  std::size_t header_bytes = std::size_t{16} * 1024;
+  std::size_t body_bytes = std::size_t{1024} * 1024;
   std::size_t connections = 256;
   Duration handshake = std::chrono::seconds(5);
   Duration request = std::chrono::seconds(10);  // from the accept (or the end of the handshake) to its last byte

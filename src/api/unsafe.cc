@@ -198,7 +198,11 @@ Task<Reply> UnsafeRequests::failsafe(Request request) {
   };
   const std::string name = text("name");
   if (name.empty()) co_return error_page(400);
-  const auto ping = commands_.failsafe_ping(name, text("conn_url"), text("api_url"));
+  std::optional<Duration> ttl;
+  if (const auto found = body->find("ttl"); found != body->end() && found->is_number_unsigned()) {
+    ttl = std::chrono::milliseconds(std::min<std::uint64_t>(found->get<std::uint64_t>(), 86'400'000));
+  }
+  const auto ping = commands_.failsafe_ping(name, text("conn_url"), text("api_url"), ttl);
   if (ping.status == 502) co_return error_page(502);
   Reply reply = text_reply(ping.status, ping.text);
   if (ping.lsn.known()) reply.headers.emplace_back("lsn", std::to_string(ping.lsn.value()));

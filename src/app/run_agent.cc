@@ -18,6 +18,7 @@
 #include "app/before_start.h"
 #include "app/config_node.h"
 #include "app/etcd_options.h"
+#include "app/idle_memory.h"
 #include "app/service_notify.h"
 #include "dcs/etcd/etcd_store.h"
 #include "guard/unix_link.h"
@@ -94,6 +95,7 @@ class AgentProcess {
     node_.on_local([this](const config::AgentConfig& local) { local_changed(local); });
     wait_for_signal();
     asio::co_spawn(loop_, run(), asio::detached);
+    asio::co_spawn(loop_, keep_idle_memory_small(*clock_), asio::detached);
     return {};
   }
   [[nodiscard]] int exit_code() const { return exit_code_; }

@@ -78,6 +78,7 @@ struct ClusterStore::Impl {
   Task<TxnReply> put_if(std::string name, std::string value, LeaseId lease, std::optional<Compare> compare,
                         TimePoint deadline);
   Task<TxnReply> write_initialize(std::vector<Compare> compares, const SystemId& id, TimePoint deadline);
+  [[nodiscard]] std::vector<Compare> as_leader() const;  // the leader key is ours under our lease
   Task<TxnReply> put_as_leader(std::string_view name, std::string value, TimePoint deadline);
   Task<Result<LeaseProof>> renew_or_grant(TimePoint deadline);
 
@@ -226,11 +227,14 @@ Task<TxnReply> ClusterStore::Impl::write_initialize(std::vector<Compare> compare
   co_return co_await commit(std::move(txn), deadline);
 }
 
-Task<TxnReply> ClusterStore::Impl::put_as_leader(std::string_view name, std::string value, TimePoint deadline) {
+std::vector<Compare> ClusterStore::Impl::as_leader() const {
   const std::string leader = key(kLeaderKey);
+  return {value_is(leader, options.self.text()), Compare{leader, Compare::Target::Lease, my_lease().value(), {}}};
+}
+
+Task<TxnReply> ClusterStore::Impl::put_as_leader(std::string_view name, std::string value, TimePoint deadline) {
   Txn txn;
-  txn.compares.push_back(value_is(leader, options.self.text()));
-  txn.compares.push_back(Compare{leader, Compare::Target::Lease, my_lease().value(), {}});
+  txn.compares = as_leader();
   txn.success.emplace_back(Put{key(name), std::move(value), LeaseId()});
   co_return co_await commit(std::move(txn), deadline);
 }
@@ -335,7 +339,8 @@ Task<TxnReply> ClusterStore::reattach_leader(TimePoint deadline) {
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
-Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status, TimePoint deadline) {
+Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status, std::optional<FailoverRequest> request,
+                                            TimePoint deadline) {
   const auto view = impl_->cache.view();
   TxnReply refused;
   refused.outcome = WriteOutcome::Refused;
@@ -345,6 +350,7 @@ Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status,
   txn.compares.push_back(value_is(leader, impl_->options.self.text()));
   txn.compares.push_back(unchanged_since(leader, view->leader->mod_revision));
   if (status) txn.success.emplace_back(Put{impl_->key(kStatusKey), status_to_json(*status), LeaseId()});
+  if (request) txn.success.emplace_back(Put{impl_->key(kFailoverKey), failover_to_json(*request), LeaseId()});
   txn.success.emplace_back(Delete{leader, {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
@@ -417,12 +423,16 @@ Task<TxnReply> ClusterStore::write_failover(std::string json, std::optional<Revi
 }
 
 Task<TxnReply> ClusterStore::write_sync(std::string json, Revision expected, TimePoint deadline) {
-  return impl_->put_if(std::string(kSyncKey), std::move(json), LeaseId(),
-                       unchanged_since(impl_->key(kSyncKey), expected), deadline);
+  Txn txn;
+  txn.compares = impl_->as_leader();
+  txn.compares.push_back(unchanged_since(impl_->key(kSyncKey), expected));
+  txn.success.emplace_back(Put{impl_->key(kSyncKey), std::move(json), LeaseId()});
+  co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
 Task<TxnReply> ClusterStore::delete_sync(Revision expected, TimePoint deadline) {
   Txn txn;
+  txn.compares = impl_->as_leader();
   txn.compares.push_back(unchanged_since(impl_->key(kSyncKey), expected));
   txn.success.emplace_back(Delete{impl_->key(kSyncKey), {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
@@ -436,8 +446,12 @@ Task<TxnReply> ClusterStore::write_config_history(std::string json, TimePoint de
   return impl_->put_as_leader(kConfigHistoryKey, std::move(json), deadline);
 }
 
+Task<TxnReply> ClusterStore::write_crash(CrashNote note, TimePoint deadline) {
+  return impl_->put_as_leader(kCrashKey, crash_to_json(note), deadline);
+}
+
 Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {
-  return impl_->put_if(std::string(kFailsafeKey), std::move(json), LeaseId(), std::nullopt, deadline);
+  return impl_->put_as_leader(kFailsafeKey, std::move(json), deadline);
 }
 
 }  // namespace pgvigil::dcs

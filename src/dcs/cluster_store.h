@@ -79,7 +79,9 @@ class ClusterStore {
   // if value = me and mod_revision is unchanged from the view: delete; `status` is written before when given. After an
   // Unknown outcome the deletion may come at any later time, until reattach_leader() was applied: that moves the
   // revision on, and what is still under way compares in vain.
-  Task<TxnReply> release_leader(std::optional<ClusterStatus> status, TimePoint deadline);
+  // `request`, when given, goes into the `failover` key in the same step: it names who shall take over.
+  Task<TxnReply> release_leader(std::optional<ClusterStatus> status, std::optional<FailoverRequest> request,
+                                TimePoint deadline);
 
   // --- other keys ---
   // absent -> "". Together with it go our own keys pgvigil/bootstrap_owner, so that after an Unknown outcome the view
@@ -97,11 +99,14 @@ class ClusterStore {
   Task<TxnReply> write_status(ClusterStatus status, TimePoint deadline);
   Task<TxnReply> write_history(std::string json, TimePoint deadline);
   Task<TxnReply> write_config_history(std::string json, TimePoint deadline);
+  Task<TxnReply> write_crash(CrashNote note, TimePoint deadline);
   // Claims a timeline number for a promotion.
   Task<TxnReply> reserve_timeline(Timeline timeline, TimePoint deadline);
   Task<TxnReply> write_config(std::string json, std::optional<Revision> expected,
                               TimePoint deadline);  // nullopt: plain
   Task<TxnReply> write_failover(std::string json, std::optional<Revision> expected, TimePoint deadline);
+  // Refused when the leader key is not ours, too: in quorum mode a successor leaves the key's revision as it is until
+  // it leads, and a late write of its predecessor must not change what it was elected by.
   Task<TxnReply> write_sync(std::string json, Revision expected, TimePoint deadline);  // 0: must not exist
   Task<TxnReply> delete_sync(Revision expected, TimePoint deadline);
   Task<TxnReply> write_failsafe(std::string json, TimePoint deadline);

@@ -20,6 +20,7 @@ inline constexpr std::string_view kExtraFolder = "pgvigil/";
 inline constexpr std::string_view kBootstrapKey = "pgvigil/bootstrap";
 inline constexpr std::string_view kBootstrapOwnerKey = "pgvigil/bootstrap_owner";
 inline constexpr std::string_view kConfigHistoryKey = "pgvigil/config_history";
+inline constexpr std::string_view kCrashKey = "pgvigil/crash";
 inline constexpr std::string_view kTimelineKey = "pgvigil/timeline";
 
 }  // namespace pgvigil::dcs

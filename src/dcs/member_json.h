@@ -16,6 +16,11 @@ std::string member_to_json(const Member& member);
 std::string status_to_json(const ClusterStatus& status);
 std::string history_to_json(const std::vector<HistoryEntry>& history);
 std::string config_history_to_json(const std::vector<ConfigChange>& history);
+std::string crash_to_json(const CrashNote& note);
+std::string failsafe_to_json(const std::map<std::string, std::string>& members);
+// The body of POST /failsafe; `ttl` is ours, in milliseconds.
+std::string failsafe_ping_to_json(const MemberName& name, const std::string& conn_url, const std::string& api_url,
+                                  Duration ttl);
 std::string sync_to_json(const SyncKey& sync);
 std::string failover_to_json(const FailoverRequest& request);
 
@@ -24,6 +29,7 @@ Member parse_member(const MemberName& name, const std::string& value);
 ClusterStatus parse_status(const std::string& value);
 std::vector<HistoryEntry> parse_history(const std::string& value);
 std::vector<ConfigChange> parse_config_history(const std::string& value);
+std::optional<CrashNote> parse_crash(const std::string& value);  // empty: not one
 SyncKey parse_sync(const std::string& value);
 // Empty: the value names nobody, which counts as no request. Also reads "leader:candidate".
 std::optional<FailoverRequest> parse_failover(const std::string& value);

@@ -10,7 +10,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kValueMax = 1024 * 1024;
+constexpr std::size_t kValueMax = std::size_t{1024} * 1024;
 
 Json parse(const std::string& text) {
   if (text.size() > kValueMax) return {};
@@ -237,6 +237,20 @@ std::vector<ConfigChange> parse_config_history(const std::string& value) {
     history.push_back(std::move(change));
   }
   return history;
+}
+
+std::optional<CrashNote> parse_crash(const std::string& value) {
+  const Json json = parse(value);
+  CrashNote note;
+  note.leader = MemberName(text_of(json, "leader"));
+  note.successor = MemberName(text_of(json, "successor"));
+  if (const auto* timeline = find(json, "timeline")) note.end.timeline = timeline_of(*timeline);
+  note.end.redo = lsn_of(json, "redo");
+  note.end.end = lsn_of(json, "end");
+  note.timestamp = text_of(json, "timestamp");
+  note.reason = text_of(json, "reason");
+  if (note.leader.empty()) return std::nullopt;
+  return note;
 }
 
 SyncKey parse_sync(const std::string& value) {

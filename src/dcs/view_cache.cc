@@ -114,6 +114,8 @@ void ViewCache::apply(const std::string& name, const KeyValue* kv) {
   } else if (name == kTimelineKey) {
     v.reserved_timeline = Timeline(parse_timeline(value));
     v.reserved_revision = revision;
+  } else if (name == kCrashKey) {
+    v.crash = kv != nullptr ? parse_crash(value) : std::nullopt;
   } else if (name == kConfigHistoryKey) {
     v.config_history = parse_config_history(value);
   } else if (name == kBootstrapKey) {

@@ -91,6 +91,35 @@ std::string config_history_to_json(const std::vector<ConfigChange>& history) {
   return compact(json);
 }
 
+std::string crash_to_json(const CrashNote& note) {
+  Json json;
+  json["leader"] = note.leader.text();
+  if (!note.successor.empty()) json["successor"] = note.successor.text();
+  json["timeline"] = note.end.timeline.value();
+  json["redo"] = note.end.redo.value();
+  json["end"] = note.end.end.value();
+  json["timestamp"] = note.timestamp;
+  json["reason"] = note.reason;
+  return compact(json);
+}
+
+std::string failsafe_to_json(const std::map<std::string, std::string>& members) {
+  Json json = Json::object();
+  for (const auto& [name, url] : members) json[name] = url;
+  return compact(json);
+}
+
+std::string failsafe_ping_to_json(const MemberName& name, const std::string& conn_url, const std::string& api_url,
+                                  Duration ttl) {
+  Json json;
+  json["name"] = name.text();
+  json["conn_url"] = conn_url;
+  json["api_url"] = api_url;
+  json["slots"] = Json::object();
+  json["ttl"] = std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count();
+  return compact(json);
+}
+
 std::string sync_to_json(const SyncKey& sync) {
   Json json;
   json["leader"] = sync.leader.empty() ? Json(nullptr) : Json(sync.leader.text());

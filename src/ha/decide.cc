@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ha/crash.h"
 #include "ha/situation.h"
 #include "ha/step_down.h"
 
@@ -12,6 +13,7 @@ namespace {
 // How long a server that was found running without any known deadline may wait for etcd's first answer.
 constexpr Duration kAdoptionGrace = std::chrono::seconds(2);
 constexpr Duration kRaceLook = std::chrono::milliseconds(500);
+constexpr Duration kSyncLook = std::chrono::seconds(1);
 constexpr Duration kHandshakeLook = std::chrono::milliseconds(200);
 
 // etcd has not been read since this agent was started.
@@ -60,6 +62,7 @@ bool needs_peers(const ClusterView& view, const LocalState& self, TimePoint now)
     if (view.failover && request_is_due(at)) return true;
     if (at.paused()) return false;
     const bool impatient = settings_want_failover_of_crashed(at);
+    if (at.stopped() && self.wal_end && (at.flapping() || handover_is_quicker(self.wal_end->to_replay()))) return true;
     return impatient && (at.stopped() || self.instance.postmaster == PostmasterState::Starting);
   }
   if (at.locked() || self.instance.data_directory != DataDirectory::Present || !at.running()) return false;
@@ -79,6 +82,10 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
     by(begin_stop_at(*self.leader_until, at.settings.ttl));
     by(*self.leader_until);
   }
+  // A standby that commits wait for may go away at any time, and nothing but the server tells.
+  if (at.own_lock() && at.may_write() && at.settings.synchronous_mode != SyncMode::Off) by(now + kSyncLook);
+  if (self.failed_leader_until) by(*self.failed_leader_until);
+  if (self.failsafe_until) by(*self.failsafe_until);
   if (self.retry_at) by(*self.retry_at);
   if (self.no_race_until) by(*self.no_race_until);
   if (at.known() && !at.locked()) by(now + kRaceLook);

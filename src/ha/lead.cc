@@ -33,6 +33,10 @@ Decision lead(const Situation& at) {
     return answer(Action::ReleaseLeader, "promotion_failed",
                   "the promotion failed: leaving the lead to another member");
   }
+  // A request for the key that was lost may be applied after the promise was given. A ping is refused from now on.
+  if (at.self.failsafe_until && at.self.role != Role::Promoted) {
+    return answer(Action::None, "failsafe", "waiting for the end of the promise to a leader that could not reach etcd");
+  }
   if (!at.lease_fresh()) {
     return answer(Action::None, "wait_lease", "waiting for a confirmed lease before the promotion");
   }

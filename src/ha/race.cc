@@ -103,7 +103,7 @@ const Member* still_silent(const Situation& at) {
 
 Decision race_by_health(const Situation& at, HealthCheck check) {
   if (at.sync_active()) {
-    const bool quorum = at.settings.synchronous_mode == SyncMode::Quorum;
+    const bool quorum = at.votes_count();
     if (!quorum && !at.in_sync_key(at.self.name)) {
       return wait("not_synchronous", "was not synchronous with the last leader: promoting it could lose commits");
     }
@@ -123,6 +123,7 @@ Decision race_by_health(const Situation& at, HealthCheck check) {
 
 bool can_take_the_lead(const Situation& at, const MemberName& name) {
   const auto* report = at.report_of(name);
+  if (at.outside_failsafe(name)) return false;
   return report != nullptr && !report->tags.nofailover && !report->watchdog_failed && !report->running_as_primary;
 }
 
@@ -133,18 +134,41 @@ bool will_take_the_lead(const Situation& at, const PeerReport& peer) {
   return at.standby_cluster() || ancestry(at.view, peer.timeline, peer.wal_end) != Ancestry::Diverged;
 }
 
+// A member whose PostgreSQL keeps failing leaves the lead to another that may and will take it. Whose lead it would be;
+// null: nobody's, and a lead that flaps is better than none.
+const PeerReport* somebody_steadier(const Situation& at) {
+  // It would have taken it by now. Two members that flap must not wait for each other.
+  const bool patient = at.self.no_leader_since && at.now - *at.self.no_leader_since < at.settings.ttl / 2;
+  if (!at.flapping() || !patient) return nullptr;
+  for (const auto& peer : at.self.peers) {
+    const bool permitted = !at.sync_active() || at.in_sync_key(peer.name);
+    // What it lacks this member has: those commits would be lost.
+    if (permitted && can_take_the_lead(at, peer.name) && will_take_the_lead(at, *peer.report) &&
+        !(at.instance.wal_end() > peer.report->wal_end)) {
+      return &*peer.report;
+    }
+  }
+  return nullptr;
+}
+
 // The rules while the `failover` key names somebody.
 Decision race_by_request(const Situation& at) {
   const auto& request = *at.view.failover;
-  const bool sync_on = at.sync_active() && at.settings.synchronous_mode == SyncMode::On;
+  const bool sync_on = at.sync_active() && !at.votes_count();
   // A switchover promises that nothing is lost: being named does not help a member that lacks what the old leader had
   // when it gave the key up (a request may be replaced half-way). A failover by name is an order.
   const auto fits = [&](Lsn wal_end) { return !request.is_switchover() || wal_end >= at.view.status.optime; };
-  if (at.is_me(request.candidate) && fits(at.instance.wal_end())) {
+  // The position is of no help when the leader died before it stepped down: then the key decides.
+  const bool bound = request.is_switchover() && at.sync_active();
+  const bool may_take = !bound || (at.votes_count() ? no_quorum(at).empty() : at.in_sync_key(at.self.name));
+  if (at.is_me(request.candidate) && may_take && fits(at.instance.wal_end())) {
     return take("manual_candidate", "the operator named this member");
   }
   const auto* named = at.report_of(request.candidate);
-  if (!request.candidate.empty() && !at.is_me(request.candidate) && named != nullptr && fits(named->wal_end)) {
+  // To leave the lead to somebody who may not take it either would leave the cluster without one.
+  const bool named_may = named != nullptr && fits(named->wal_end) &&
+                         (!bound || (at.in_sync_key(request.candidate) && named->wal_end >= at.instance.wal_end()));
+  if (!request.candidate.empty() && !at.is_me(request.candidate) && named_may) {
     if (sync_on && !at.in_sync_key(at.self.name)) {
       return wait("not_synchronous", "was not synchronous with the last leader");
     }
@@ -205,12 +229,15 @@ Decision race(const Situation& at) {
     if (!at.self.peers_asked) return wait("wait_peers", "asking the other members");
     return race_as_primary(at);
   }
+  if (at.self.failsafe_until) {
+    return wait("failsafe",
+                "no leader in etcd; a leader that cannot reach it has this member's promise, or may have it");
+  }
   if (at.self.tags.nofailover) return wait("nofailover", "no leader; this member has the tag nofailover");
   if (at.self.watchdog_required && at.self.watchdog_failed) {
     return wait("watchdog", "no leader; the watchdog is required and unusable here");
   }
-  if (at.settings.failsafe_mode && at.view.failsafe_present && !at.view.failsafe.empty() &&
-      at.view.failsafe.count(at.self.name.text()) == 0) {
+  if (at.outside_failsafe(at.self.name)) {
     return wait("not_in_failsafe", "no leader; this member is not in the failsafe list");
   }
   const bool requested = request_counts(at);
@@ -218,7 +245,12 @@ Decision race(const Situation& at) {
   if (!at.self.peers_asked && !ordered) {
     return wait("wait_peers", "no leader; asking the other members");
   }
-  return requested ? race_by_request(at) : race_by_health(at, {});
+  if (requested) return race_by_request(at);
+  if (const auto* steadier = somebody_steadier(at)) {
+    return wait("flapping", fmt::format("PostgreSQL has failed here again and again: leaving the lead to {}",
+                                        steadier->name.text()));
+  }
+  return race_by_health(at, {});
 }
 
 }  // namespace pgvigil::ha

@@ -1,4 +1,5 @@
 // No postmaster runs: how it is started, and what has to be done before.
+#include "ha/crash.h"
 #include "ha/situation.h"
 #include "ha/step_down.h"
 #include "ha/upstream.h"
@@ -25,6 +26,18 @@ bool was_primary(const Situation& at) {
   return died_as_primary(at) || (clean && !at.instance.standby_configured);
 }
 
+Decision after_crash(const Situation& at) {
+  const auto plan = plan_after_crash(at);
+  if (plan.seek) return answer(Action::FindWalEnd, "find_wal_end", "PostgreSQL has died: finding the end of its WAL");
+  if (!plan.successor.empty()) {
+    return with_rewind_check(answer(Action::HandoverCrashed, "crash_handover",
+                                    "PostgreSQL has died: " + plan.why + ". Handing over", plan.successor));
+  }
+  return answer(Action::StartLeader, "start_in_place",
+                plan.why.empty() ? "PostgreSQL has died: starting it in place on the same timeline"
+                                 : "PostgreSQL has died: " + plan.why + ". Starting it on the same timeline");
+}
+
 Decision recover_leader(const Situation& at) {
   if (!at.attached()) {
     return reattach();
@@ -44,10 +57,9 @@ Decision recover_leader(const Situation& at) {
           answer(Action::ReleaseLeader, "fail_over_at_once", "PostgreSQL has died and primary_start_timeout is 0"));
     }
   }
+  if (died_as_primary(at)) return after_crash(at);
   if (was_primary(at)) {
-    return answer(Action::StartLeader, "start_in_place",
-                  at.self.crashed ? "PostgreSQL has died: starting it in place on the same timeline"
-                                  : "the leader's PostgreSQL is stopped: starting it");
+    return answer(Action::StartLeader, "start_in_place", "the leader's PostgreSQL is stopped: starting it");
   }
   return answer(Action::StartReplica, "start_before_promotion", "starting as a standby, to be promoted");
 }

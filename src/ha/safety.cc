@@ -37,7 +37,8 @@ Answer while_busy(const Situation& at) {
 }
 
 Answer lease_at_risk(const Situation& at) {
-  if (!at.may_write() || !at.own_lock()) return std::nullopt;  // without the key: race() and follow() decide
+  // Without the key: race() and follow() decide, unless the members' answers are what it leads by.
+  if (!at.may_write() || (!at.own_lock() && (at.locked() || !at.self.leader_until))) return std::nullopt;
   if (!at.self.leader_until) {
     // Found running, the key has our name under an unknown lease, and no guard knew a deadline: it is ours again as
     // soon as the compare says so, and until then nothing proves it.

@@ -79,6 +79,17 @@ class Situation {
   [[nodiscard]] bool sync_active() const {
     return settings.synchronous_mode != SyncMode::Off && !standby_cluster() && !view.sync.leader.empty();
   }
+  // Nobody outside of the failsafe key may lead: a leader that goes on without etcd does not ask them.
+  [[nodiscard]] bool outside_failsafe(const MemberName& name) const {
+    return settings.failsafe_mode && view.failsafe_present && !view.failsafe.empty() &&
+           view.failsafe.count(name.text()) == 0;
+  }
+  // PostgreSQL has failed here again and again: others shall lead for a while.
+  [[nodiscard]] bool flapping() const { return self.failed_leader_until && now < *self.failed_leader_until; }
+  // The key was written for votes, also while the mode has just been changed and no leader has adapted it yet.
+  [[nodiscard]] bool votes_count() const {
+    return settings.synchronous_mode == SyncMode::Quorum || view.sync.quorum > 0;
+  }
   [[nodiscard]] bool in_sync_key(const MemberName& name) const {
     return view.sync.leader == name ||
            std::find(view.sync.standbys.begin(), view.sync.standbys.end(), name) != view.sync.standbys.end();

@@ -30,6 +30,7 @@ std::string streaming_obstacle(const Situation& at, const Member& member, const 
 
 std::string obstacle_of(const Situation& at, const Member& member, bool any_state) {
   if (member.tags.nofailover) return "has the tag nofailover";
+  if (at.outside_failsafe(member.name)) return "is not in the failsafe list yet";
   if (member.api_url.empty()) return "publishes no REST address";
   if (at.sync_active() && !any_state && !at.in_sync_key(member.name)) return "is not synchronous";
   const auto* report = at.report_of(member.name);

@@ -10,6 +10,7 @@
 
 #include "base/time.h"
 #include "model/ids.h"
+#include "model/instance.h"
 #include "model/lsn.h"
 #include "model/member.h"
 #include "model/settings.h"
@@ -52,6 +53,13 @@ struct ConfigChange {  // one line of pgvigil/config_history
   std::vector<std::string> changes;  // "ttl: 30 -> 20"
 };
 
+struct CrashNote {  // pgvigil/crash: what became of a leader whose PostgreSQL had died
+  MemberName leader;
+  MemberName successor;  // handed over to; empty: started in place
+  WalEnd end;
+  std::string timestamp, reason;
+};
+
 struct HistoryEntry {
   Timeline timeline;
   Lsn switch_point;
@@ -82,6 +90,7 @@ struct ClusterView {
   Timeline reserved_timeline;  // the highest that a promotion has claimed, whether it came to its end or not
   Revision reserved_revision;
   std::vector<ConfigChange> config_history;  // the oldest first
+  std::optional<CrashNote> crash;            // the last one
   ClusterSettings settings;                  // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {

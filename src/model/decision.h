@@ -28,14 +28,16 @@ enum class Action : std::uint8_t {
   ReattachLeader,   // the key has our name under another lease
   ReleaseLeader,    // give the leader key up; PostgreSQL is not a primary
   Promote,
-  KeepLeading,    // leader with the lock: slots, history, status, synchronous set
-  Handover,       // clean demotion in favour of `target` (empty: of any member that has everything)
-  DemoteNow,      // the lease is lost or unproven: stop immediately, do not touch the key
-  DemoteRelease,  // stop immediately, then release the key, which is still ours
-  DemoteOffline,  // etcd is away: stop within what is left of the lease, come back as a replica
-  DemoteCluster,  // this became a standby cluster: stop, keep the key, come back as standby leader
-  ClearFailover,  // the failover request is void
-  Exit,           // the agent must end; see reason
+  KeepLeading,      // leader with the lock: slots, history, status, synchronous set
+  Handover,         // clean demotion in favour of `target` (empty: of any member that has everything)
+  DemoteNow,        // the lease is lost or unproven: stop immediately, do not touch the key
+  DemoteRelease,    // stop immediately, then release the key, which is still ours
+  DemoteOffline,    // etcd is away: stop within what is left of the lease, come back as a replica
+  DemoteCluster,    // this became a standby cluster: stop, keep the key, come back as standby leader
+  FindWalEnd,       // the leader's server has died: how far its WAL goes
+  HandoverCrashed,  // give the lead up to `target`, which holds all WAL of this server, whose PostgreSQL has died
+  ClearFailover,    // the failover request is void
+  Exit,             // the agent must end; see reason
 };
 
 std::string_view to_string(Action action);

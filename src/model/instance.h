@@ -50,6 +50,13 @@ enum class PostmasterState : std::uint8_t {
   Unresponsive,  // there is one, it did not answer in time: what it does is unknown, not "stopped"
 };
 
+// How much a server that was killed as a primary has to replay, and where its WAL ends.
+struct WalEnd {
+  Timeline timeline;
+  Lsn redo, end;
+  [[nodiscard]] WalBytes to_replay() const { return end - redo; }
+};
+
 struct WalSender {  // a row of pg_stat_replication
   std::string user, application_name, client_address, state, sync_state;
   int sync_priority = 0;
@@ -85,6 +92,7 @@ struct Instance {
   std::string upstream_conninfo;  // host:port the WAL receiver is connected to; empty: none
   std::map<std::string, PendingChange> pending_restart;
   std::vector<WalSender> wal_senders;
+  std::string synchronous_standby_names, synchronous_commit;  // as they are in force
   std::vector<ReplicationSlot> slots;
   std::optional<ControlData> control;  // filled while Stopped and after promotion
   bool standby_configured = false;     // standby.signal (or recovery.conf) is there

@@ -6,7 +6,7 @@ namespace pgvigil {
 namespace {
 
 // What REST and `list` show while the operation is under way.
-constexpr std::array<std::string_view, 13> kOperations{"",
+constexpr std::array<std::string_view, 14> kOperations{"",
                                                        "bootstrapping the cluster",
                                                        "creating replica",
                                                        "starting as leader",
@@ -18,7 +18,8 @@ constexpr std::array<std::string_view, 13> kOperations{"",
                                                        "comparing histories",
                                                        "running pg_rewind",
                                                        "doing crash recovery",
-                                                       "reinitializing"};
+                                                       "reinitializing",
+                                                       "finding the end of WAL"};
 
 }  // namespace
 

@@ -29,6 +29,7 @@ enum class Operation : std::uint8_t {  // the one long action that is under way
   Rewind,
   CrashRecover,
   Reinitialize,
+  FindWalEnd,  // of a leader's server that has died
 };
 
 std::string_view to_string(Operation operation);
@@ -63,11 +64,23 @@ struct LocalState {
   std::optional<TimePoint> retry_at;   // a start, clone or bootstrap failed: not again before this
 
   // --- a server that died or does not come up ---
-  bool crashed = false;          // it ended without our order
-  bool start_failed = false;     // since the last time that it ran
-  bool crash_recovered = false;  // single-user recovery was done since it died
+  bool crashed = false;           // it ended without our order
+  bool start_failed = false;      // since the last time that it ran
+  bool crash_recovered = false;   // single-user recovery was done since it died
+  bool wal_end_sought = false;    // since it died
+  std::optional<WalEnd> wal_end;  // what that has found
   std::optional<TimePoint> starting_since;
   std::optional<TimePoint> stopped_since;
+
+  // --- synchronous replication ---
+  // Everything up to here was written before the names in force were; unknown: those have not settled yet.
+  Lsn sync_sample;
+
+  // --- what makes a leader of no use ---
+  bool writes_stuck = false;                     // the disk has taken no write for longer than the probe waits
+  std::optional<TimePoint> failed_leader_until;  // PostgreSQL failed here again and again: others shall lead
+  // --- failsafe mode: a primary that cannot reach etcd has asked this member, and not long ago ---
+  std::optional<TimePoint> failsafe_until;
 
   // --- rewind ---
   RewindStage rewind = RewindStage::Due;

@@ -160,7 +160,7 @@ void EpollLoop::serve_stream(StreamCore& stream) {
 bool EpollLoop::release_stream(StreamCore& stream) {
   // A lingering stream still needs EPOLLOUT. Otherwise deregister even before close(): a child that another thread
   // forks at this moment may hold the descriptor, and the kernel would go on to report a stream that no longer exists.
-  if (stream.out_.empty() && stream.fd_ >= 0) ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, stream.fd_, nullptr);
+  if (stream.unsent() == 0 && stream.fd_ >= 0) ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, stream.fd_, nullptr);
   return true;
 }
 

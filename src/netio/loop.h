@@ -36,6 +36,7 @@ class Loop {
   virtual void run() = 0;
   virtual void stop() = 0;                            // from any thread, also from a handler
   virtual void post(std::function<void()> call) = 0;  // from any thread; runs on the loop's thread, in order
+  // (A call of either that has not returned yet still uses the loop, even if what it asked for has happened.)
 
   // The time of this turn: read once after the kernel's wait returned.
   [[nodiscard]] virtual TimePoint now() const = 0;

@@ -64,7 +64,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void parse_failed(const Statement& statement);
   void server_released();  // it is being given back
   void server_has_room();
-  void read_on();  // after SUSPEND, unless something else still holds it
+  void read_on();                                                 // after SUSPEND, unless something else still holds it
   void replication_ready(std::string_view untracked_parameters);  // its own server connection has logged in
 
   // --- Waiter

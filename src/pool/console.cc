@@ -126,10 +126,6 @@ class Console final : public ConsoleSessions, public ConsoleHost {
         dead_.clear();
       });
     }
-    // Nobody is left who could end the suspension.
-    if (sessions_.empty() && pooler().suspended && pooler().shutdown.load() == Shutdown::None) {
-      static_cast<void>(control_.resume(nullptr));
-    }
   }
 
  private:
@@ -145,7 +141,7 @@ class Console final : public ConsoleSessions, public ConsoleHost {
   std::string name(const ConsoleSession* session) {
     const auto found = sessions_.find(session);
     if (found == sessions_.end()) return {};
-    return fmt::format("C-{}: {}/{}@{} ", static_cast<const void*>(session), kConsoleName, found->second.start.user,
+    return fmt::format("C-0x{:x}: {}/{}@{} ", found->second.start.id, kConsoleName, found->second.start.user,
                        found->second.start.address.text());
   }
 
@@ -161,10 +157,10 @@ class Console final : public ConsoleSessions, public ConsoleHost {
       fact.connected_at = open.start.connected_at;
       fact.last_activity = open.last_activity;
       fact.query_started = open.query_started;
-      fact.self = key;
       fact.id = open.start.id;
       if (const netio::Stream* stream = open.session->stream()) {
         fact.unsent = stream->unsent();
+        if (fact.address.address.kind != poolcfg::PeerAddress::Kind::Unix) fact.local = local_of(stream->fd());
         if (stream->tls() != nullptr) fact.tls = stream->tls()->text;
       }
       if (open.start.parameters && index) fact.application_name = open.start.parameters->at(*index).value_or("");

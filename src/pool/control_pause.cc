@@ -121,9 +121,7 @@ Result<void> PoolControl::suspend(std::function<void(Result<void>)> done) {
 
 void PoolControl::thaw() {
   pooler().suspended = false;
-  pooler().on_workers([](Worker& worker) {
-    worker.clients.each([](Client& client) { client.read_on(); });
-  });
+  pooler().on_workers([](Worker& worker) { worker.clients.each([](Client& client) { client.read_on(); }); });
   wiring_.listeners.start();
   if (auto done = std::exchange(suspending_, nullptr); done) {
     done(fail(Errc::Cancelled, "the suspend was undone by RESUME"));
@@ -136,8 +134,8 @@ void PoolControl::wait_close(Database* database, std::function<void()> done) {
 }
 
 bool PoolControl::waiting() const {
-  return !pausing_.empty() || !closing_.empty() || wiring_.pooler.suspended ||
-         draining_ || wiring_.pooler.shutdown != Shutdown::None;
+  return !pausing_.empty() || !closing_.empty() || wiring_.pooler.suspended || draining_ ||
+         wiring_.pooler.shutdown != Shutdown::None;
 }
 
 void PoolControl::look_soon() {

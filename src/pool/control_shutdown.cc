@@ -56,12 +56,13 @@ void PoolControl::end_if_nobody_is_left() {
   if (pooler().client_count > 0 || asked_workers_) return;
   asked_workers_ = true;
   // A client that was accepted may still be on its way to its worker: it is there when the worker answers.
-  pooler().gather([](Worker&) {}, [this] {
-    asked_workers_ = false;
-    if (pooler().client_count > 0 || exiting_) return;
-    pooler().log.put(Level::Log, "all clients have left, exiting");
-    shutdown_now();
-  });
+  pooler().gather([](Worker&) {},
+                  [this] {
+                    asked_workers_ = false;
+                    if (pooler().client_count > 0 || exiting_) return;
+                    pooler().log.put(Level::Log, "all clients have left, exiting");
+                    shutdown_now();
+                  });
 }
 
 }  // namespace pgvigil::pool

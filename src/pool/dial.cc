@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 
 #include "pool/worker.h"
 
@@ -67,19 +68,27 @@ void Dial::to_host(const std::string& host, int port, Done done) {
                                          finish(fail(Errc::Unavailable, "server DNS lookup failed", place));
                                          return;
                                        }
-                                       Address address = found->front();
-                                       address.host = place;
-                                       set_port(address, port);
-                                       to_address(address, std::move(done_));
+                                       for (Address& address : *found) {
+                                         address.host = place;
+                                         set_port(address, port);
+                                       }
+                                       // One that nobody listens on must not make the name fail: localhost is often
+                                       // both ::1 and 127.0.0.1, and the server listens on one of them.
+                                       others_.assign(found->rbegin(), std::prev(found->rend()));
+                                       begin(found->front());
                                      });
 }
 
 void Dial::to_address(const Address& address, Done done) {
   done_ = std::move(done);
+  begin(address);
+}
+
+void Dial::begin(const Address& address) {
   address_ = address;
   fd_ = socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) {
-    finish(fail(Errc::Unavailable, "connect failed", address.text(), errno_text(errno)));
+    refused(errno);
     return;
   }
   set_socket_options(fd_, worker_.settings(), address.unix_socket());
@@ -90,7 +99,7 @@ void Dial::to_address(const Address& address, Done done) {
   }
   // EAGAIN is what a Unix socket with a full backlog says; there is nothing to wait for.
   if (errno != EINPROGRESS) {
-    finish(fail(Errc::Unavailable, "connect failed", address.text(), errno_text(errno)));
+    refused(errno);
     return;
   }
   watch_ = worker_.loop().watch(fd_, netio::kWritable, [this](std::uint32_t) {
@@ -99,12 +108,23 @@ void Dial::to_address(const Address& address, Done done) {
     socklen_t size = sizeof error;
     getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) {
-      finish(fail(Errc::Unavailable, "connect failed", address_.text(), errno_text(error)));
+      refused(error);
       return;
     }
     const int fd = std::exchange(fd_, -1);
     finish(fd);
   });
+}
+
+void Dial::refused(int error) {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (others_.empty()) {
+    finish(fail(Errc::Unavailable, "connect failed", address_.text(), errno_text(error)));
+    return;
+  }
+  const Address next = std::move(others_.back());
+  others_.pop_back();
+  begin(next);
 }
 
 void Dial::finish(Result<int> result) {

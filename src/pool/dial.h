@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "netio/loop.h"
@@ -30,11 +31,14 @@ class Dial {
   void to_address(const Address& address, Done done);
 
  private:
+  void begin(const Address& address);
+  void refused(int error);  // tries the next address of the name, or ends
   void finish(Result<int> result);
   Worker& worker_;
   std::shared_ptr<bool> alive_;  // a resolver's answer may come after we are gone
   Done done_;
   Address address_;
+  std::vector<Address> others_;  // of the same name, in reverse order
   int fd_ = -1;
   netio::Loop::WatchId watch_ = 0;
 };

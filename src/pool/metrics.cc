@@ -13,10 +13,10 @@ namespace {
 
 struct CounterMetric {
   std::uint64_t Totals::*field;
-  double factor;
+  double divisor;
   const char *name, *help;
 };
-constexpr double kMicros = 1e-6;
+constexpr double kMicros = 1e6;  // divided by: a factor of 1e-6 would show in the last digits
 constexpr std::array<CounterMetric, 12> kCounters = {{
     {&Totals::queries, 1, "pgbouncer_stats_queries_pooled_total", "Queries that went through the pooler"},
     {&Totals::query_time, kMicros, "pgbouncer_stats_queries_duration_seconds_total",
@@ -85,7 +85,7 @@ void statistics(MetricsText& text, const std::vector<Statistics::Row>& rows) {
   for (const auto& metric : kCounters) {
     text.counter(metric.name, metric.help);
     for (const auto& row : rows) {
-      text.sample(static_cast<double>(row.totals.*metric.field) * metric.factor, {{"database", row.database}});
+      text.sample(static_cast<double>(row.totals.*metric.field) / metric.divisor, {{"database", row.database}});
     }
   }
 }

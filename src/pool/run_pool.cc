@@ -59,7 +59,7 @@ Result<void> Start::read_config() {
   if (options.daemon && settings.pidfile.empty()) {
     return fail(Errc::InvalidConfig, "daemon needs pidfile configured", {}, {}, "set pidfile in the configuration");
   }
-  return log.configure(log_target(settings, options.quiet));
+  return {};
 }
 
 Result<void> Start::look_for_others() {
@@ -103,16 +103,19 @@ Result<void> Start::open_sockets(std::vector<ListenSocket> passed) {
 }
 
 Result<void> Start::prepare() {
+  // Before the files are read: a SIGHUP that comes now is for what changes from here on.
+  PGV_TRY(signals, SignalSource::make());
   PGV_TRY_VOID(read_config());
-  set_limits(*config, log);
   PGV_TRY_VOID(become_user(config->settings().user));
+  // Only now: a file that root had made could not be opened anew for a rotation.
+  PGV_TRY_VOID(log.configure(log_target(config->settings(), options.quiet)));
+  set_limits(*config, log);
   // Before the fork: they are addressed to this process number.
   auto passed = passed_listen_sockets(log);
   PGV_TRY_VOID(look_for_others());
   if (options.daemon) PGV_TRY_VOID(background.enter());
   PGV_TRY_VOID(open_sockets(std::move(passed)));
   if (!takeover) PGV_TRY_VOID(pid_file->write());
-  PGV_TRY(signals, SignalSource::make());
   const auto backend = config->settings().io_backend == "epoll" ? netio::Backend::Epoll : netio::Backend::Auto;
   PGV_TRY(loop, netio::make_loop({backend}));
   process = std::make_unique<PoolProcess>(options, config, log, std::move(loop), worker_count(config->settings()),

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "pool/console_table.h"
@@ -32,9 +33,9 @@ const std::vector<ShowTable>& misc_tables();      // lists, mem, dns_hosts, dns_
 
 // --- cells
 inline Cell cell(std::string_view text) { return std::string(text); }
-inline Cell cell(bool value) { return std::string(value ? "1" : "0"); }
-template <class Number>
-requires std::is_integral_v<Number> &&(!std::is_same_v<Number, bool>)Cell cell(Number value) {
+// Only numbers and nothing that converts to one: a literal is a text, not a bool.
+template <class Number, class = std::enable_if_t<std::is_integral_v<Number>>>
+Cell cell(Number value) {
   return std::to_string(value);
 }
 // The database, user and pool of the console have their place in the order of names.

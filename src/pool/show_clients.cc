@@ -36,7 +36,8 @@ class Times {
   std::map<std::time_t, std::string> known_;
 };
 
-std::string pointer(const void* at) { return at == nullptr ? std::string() : fmt::format("{}", at); }
+// What log lines call a connection, so that the two can be put together; PgBouncer's is its address in memory.
+std::string pointer(std::uint64_t id) { return id == 0 ? std::string() : fmt::format("0x{:x}", id); }
 
 std::string_view text(ReplicationKind kind) {
   switch (kind) {
@@ -105,7 +106,7 @@ std::vector<Cell> client_row(const ClientFact& client, const Snapshot& snapshot,
          times.text(client.last_activity == TimePoint() ? client.connected_at : client.last_activity)};
   add_wait(row, snapshot.now, client.query_started);
   row.push_back(cell(0));
-  row.push_back(pointer(client.self));
+  row.push_back(pointer(client.id));
   row.push_back(pointer(client.link));
   row.push_back(cell(client.address.pid));
   row.push_back(cell(client.tls));
@@ -135,7 +136,7 @@ std::vector<Cell> server_row(const ServerFact& server, const Snapshot& snapshot,
          times.text(server.last_activity == TimePoint() ? server.connected_at : server.last_activity)};
   add_wait(row, snapshot.now, server.query_started);
   row.push_back(cell(server.close_needed));
-  row.push_back(pointer(server.self));
+  row.push_back(pointer(server.id));
   row.push_back(pointer(server.link));
   // The column is an int4: a process id that does not fit would break a driver.
   row.push_back(cell(server.remote_pid & 0x7FFFFFFFU));

@@ -60,8 +60,7 @@ ClientFact client_fact(const Client& client, std::optional<std::size_t> name_ind
   fact.connected_at = client.connected_at();
   fact.last_activity = client.last_activity();
   fact.query_started = client.query_started();
-  fact.self = &client;
-  fact.link = client.server();
+  if (client.server() != nullptr) fact.link = client.server()->id();
   fact.unsent = stream == nullptr ? 0 : stream->unsent();
   fact.statements = client.statement_count();
   fact.id = client.id();
@@ -83,10 +82,11 @@ ServerFact server_fact(Server& server, std::optional<std::size_t> name_index, bo
   if (with_local && stream != nullptr && !fact.address.unix_socket()) fact.local = local_of(stream->fd());
   fact.connected_at = server.connected_at();
   fact.last_activity = server.last_activity();
-  if (client != nullptr) fact.query_started = client->query_started();
+  if (client != nullptr) {
+    fact.query_started = client->query_started();
+    fact.link = client->id();
+  }
   fact.close_needed = server.close_needed();
-  fact.self = &server;
-  fact.link = client;
   if (server.cancel_key().size() >= 4) fact.remote_pid = pgwire::load32(server.cancel_key().data());
   fact.unsent = stream == nullptr ? 0 : stream->unsent();
   fact.statements = server.statement_count();
@@ -246,7 +246,7 @@ void take_snapshot(Pooler& pooler, const Statistics& statistics, TimePoint now, 
   snapshot->now = now;
   snapshot->wall = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
   shared_facts(pooler, statistics, *snapshot);
-  if (facts == kNoFacts) return done(std::move(snapshot));
+  if (facts == kNoFacts || pooler.workers.empty()) return done(std::move(snapshot));
   // Each worker writes its own slot; the gathering's end is what makes them readable here.
   auto parts = std::make_shared<std::vector<WorkerPart>>(pooler.workers.size());
   pooler.gather([parts, facts](Worker& worker) { collect(worker, facts, (*parts)[worker.index()]); },

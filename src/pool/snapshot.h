@@ -49,10 +49,9 @@ struct ClientFact {
   std::optional<Address> local;  // not for many clients: it costs a system call each
   std::uint16_t listen_port = 0;
   TimePoint connected_at, last_activity, query_started;
-  const void* self = nullptr;
-  const void* link = nullptr;
   std::size_t unsent = 0, statements = 0;
   std::uint64_t id = 0;
+  std::uint64_t link = 0;  // the id of its server connection
   std::string tls, application_name;
 };
 
@@ -64,11 +63,10 @@ struct ServerFact {
   std::optional<Address> local;
   TimePoint connected_at, last_activity, query_started;
   bool close_needed = false;
-  const void* self = nullptr;
-  const void* link = nullptr;
   std::uint32_t remote_pid = 0;
   std::size_t unsent = 0, statements = 0, requests = 0;
   std::uint64_t id = 0;
+  std::uint64_t link = 0;  // the id of its client
   std::string tls, application_name;
 };
 

@@ -19,7 +19,7 @@ struct ChildSpec {
   std::string directory;
   std::string input;                     // at most 64 kB, given on standard input; a secret may be in it
   bool dies_with_us = true;              // a tool that writes the data directory must not outlive the agent
-  std::size_t output_limit = 64 * 1024;  // the last bytes of what it printed are kept
+  std::size_t output_limit = std::size_t{64} * 1024;  // the last bytes of what it printed are kept
 };
 
 struct ChildExit {

@@ -11,7 +11,9 @@
 
 #include "postgres/data_directory.h"
 #include "postgres/rewind.h"
+#include "postgres/server_processes.h"
 #include "postgres/slots.h"
+#include "postgres/wal_scan.h"
 
 namespace pgvigil::postgres {
 
@@ -153,6 +155,26 @@ Task<Result<std::vector<TimelineSwitch>>> LocalPostgres::local_history(Timeline 
   std::ostringstream text;
   text << file.rdbuf();
   co_return parse_timeline_history(text.str());
+}
+
+Task<Result<WalEnd>> LocalPostgres::find_wal_end(TimePoint deadline) {
+  action_.begin();
+  if (postmaster_.adopt())
+    co_return fail(Errc::Refused, "cannot find the end of the WAL", data_dir_, "PostgreSQL runs");
+  // Backends outlive a postmaster that was killed, for as long as they do not wait for anything.
+  if (!kill_server(0, data_dir_)) {
+    co_return fail(Errc::Failed, "cannot find the end of the WAL", data_dir_, "processes of the server are left");
+  }
+  const auto file = control();
+  if (!file) co_return tl::make_unexpected(file.error());
+  const auto found = std::make_shared<Result<WalEnd>>();
+  const auto until = std::chrono::steady_clock::now() + (deadline - clock_.now());
+  std::function<Result<void>()> work = [found, until, directory = data_dir_ + "/pg_wal", data = file->data] {
+    *found = postgres::find_wal_end(directory, data.redo, data.timeline, until);
+    return Result<void>();
+  };
+  PGV_CO_TRY_VOID(co_await action_.run_blocking(std::move(work)));
+  co_return *found;
 }
 
 Task<Result<void>> LocalPostgres::remove_data_directory() {

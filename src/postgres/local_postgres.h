@@ -58,6 +58,7 @@ class LocalPostgres final : public Postgres {
   Task<RewindVerdict> rewind_needed(LeaderHistory leader, TimePoint deadline) override;
   Task<Result<void>> rewind(Upstream leader, Progress progress) override;
   [[nodiscard]] bool can_rewind() override;
+  Task<Result<WalEnd>> find_wal_end(TimePoint deadline) override;
   Task<Result<void>> crash_recover(TimePoint deadline) override;
   Result<void> set_aside_data_directory() override;
   Task<Result<void>> remove_data_directory() override;

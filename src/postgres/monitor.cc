@@ -21,6 +21,7 @@ constexpr std::string_view kMainSql =
     " to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS replayed_at,"
     " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused,"
     " current_setting('restore_command') AS restore_command,"
+    " current_setting('synchronous_standby_names') AS sync_names, current_setting('synchronous_commit') AS sync_commit,"
     " r.status AS receiver_status, r.{} AS receiver_written, r.latest_end_lsn, r.received_tli,"
     " r.sender_host, r.sender_port"
     " FROM (SELECT 1) one LEFT JOIN pg_stat_get_wal_receiver() r ON r.pid IS NOT NULL;";
@@ -46,6 +47,8 @@ void fill_main(const QueryResult& rows, Instance& instance) {
   instance.replayed = lsn_of(rows, 0, "replayed");
   instance.latest_end = lsn_of(rows, 0, "latest_end_lsn");
   instance.replayed_timestamp = rows.text(0, "replayed_at");
+  instance.synchronous_standby_names = rows.text(0, "sync_names");
+  instance.synchronous_commit = rows.text(0, "sync_commit");
   instance.replay_paused = rows.text(0, "replay_paused") == "t";
   const bool streaming = rows.text(0, "receiver_status") == "streaming";
   instance.replication_state.clear();

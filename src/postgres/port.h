@@ -114,6 +114,9 @@ class Postgres {
   // LONG. The instance is stopped. Does what pg_rewind needs (archives ready segments, crash recovery if due).
   virtual Task<Result<void>> rewind(Upstream leader, Progress progress) = 0;
   [[nodiscard]] virtual bool can_rewind() = 0;
+  // LONG. The instance is stopped and was killed as a primary: where its WAL ends. What is left of its processes is
+  // ended first, so that it stays so.
+  virtual Task<Result<WalEnd>> find_wal_end(TimePoint deadline) = 0;
   // LONG. Single-user crash recovery.
   virtual Task<Result<void>> crash_recover(TimePoint deadline) = 0;
   // Renames the data directory to *.failed: a cluster was created in it that nobody will use. The instance is stopped.

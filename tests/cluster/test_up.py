@@ -32,7 +32,7 @@ def deployment():
 
 def free_offset(first):
     """Below the range from which the kernel takes ports for outgoing connections (32768 and up)."""
-    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 8008, 8009)
+    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 6432, 8008, 8009)
     return next(o for o in range(first, first + 3900, 137) if all(_free(p + o) for p in ports))
 
 
@@ -81,6 +81,40 @@ def test_the_first_node_leads_and_the_second_follows(deployment):
         assert "as the user postgres" in said
 
 
+def through_pooler(deployment, sql, dbname="postgres", **more):
+    directory, offset, _ = deployment
+    password = (directory / "secrets" / "superuser").read_text().strip()
+    settings = {"user": "postgres", "password": password, "sslmode": "verify-full", "sslrootcert": directory / "certs" / "ca.crt", **more}
+    connection = psycopg2.connect(host="localhost", port=6432 + offset, dbname=dbname, **settings)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else None
+
+
+def test_the_pooler_serves_over_tls_on_both_sides(deployment):
+    assert through_pooler(deployment, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [(True,)]
+    with pytest.raises(psycopg2.OperationalError, match="SSL required"):
+        through_pooler(deployment, "SELECT 1", sslmode="disable")
+    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
+        through_pooler(deployment, "SELECT 1", password="wrong")
+
+
+def test_the_console_of_the_pooler(deployment):
+    pools = through_pooler(deployment, "SHOW POOLS", dbname="pgbouncer")
+    assert ("postgres", "postgres", "transaction") in [(row[0], row[1], row[-2]) for row in pools]
+    config = {row[0]: row[1] for row in through_pooler(deployment, "SHOW CONFIG", dbname="pgbouncer")}
+    assert [config[k] for k in ("max_client_conn", "default_pool_size", "max_db_connections")] == ["1000", "25", "100"]
+
+
+def test_other_users_are_looked_up_in_the_database(deployment):
+    query(deployment, 1, "CREATE ROLE nessie LOGIN PASSWORD 'catalog'")
+    query(deployment, 1, "CREATE DATABASE nessie OWNER nessie")
+    assert through_pooler(deployment, "SELECT current_user", dbname="nessie", user="nessie", password="catalog") == [("nessie",)]
+    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
+        through_pooler(deployment, "SELECT 1", dbname="nessie", user="nessie", password="wrong")
+
+
 def test_rows_cross_over_tls_only(deployment):
     query(deployment, 1, "CREATE TABLE test_repl (id serial, data text)")
     query(deployment, 1, "INSERT INTO test_repl (data) VALUES ('x')")
@@ -91,7 +125,8 @@ def test_rows_cross_over_tls_only(deployment):
 def test_cluster_json_lists_every_process(deployment):
     directory, offset, _ = deployment
     described = json.loads((directory / "cluster.json").read_text())
-    assert [p["name"] for p in described["processes"]] == ["etcd-1", "etcd-2", "etcd-3", "postgresql-patroni-1", "postgresql-patroni-2"]
+    assert [p["name"] for p in described["processes"]] == ["etcd-1", "etcd-2", "etcd-3", "postgresql-patroni-1", "postgresql-patroni-2",
+                                                         "pgbouncer"]
     for process in described["processes"]:
         pid = int(pathlib.Path(process["pid_file"]).read_text())
         assert str(directory) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode()
@@ -101,7 +136,8 @@ def test_cluster_json_lists_every_process(deployment):
 def test_secrets_are_private(deployment):
     directory, _, _ = deployment
     password = (directory / "secrets" / "superuser").read_text().strip()
-    for path in [directory / "pgpass", *directory.glob("secrets/*"), *directory.glob("certs/*.key"), *directory.glob("*/patroni.yml")]:
+    globs = ("secrets/*", "certs/*.key", "*/patroni.yml", "pgbouncer/*.ini", "pgbouncer/userlist.txt")
+    for path in [directory / "pgpass", *(path for pattern in globs for path in directory.glob(pattern))]:
         assert path.stat().st_mode & 0o077 == 0, path
     for log in [*directory.glob("*/*.log")]:
         assert password not in log.read_text(errors="replace"), log
@@ -125,6 +161,8 @@ def test_switchover_as_written(deployment):
     assert 'Successfully switched over to "postgresql-patroni-2"' in done.stdout, done.stdout + done.stderr
     wait_for(lambda: patroni(offset, 2)["role"] == "primary", 5, "the second node is a primary")
     wait_for(lambda: patroni(offset, 1).get("replication_state") == "streaming", 30, "the first node streams")
+    port = "SELECT setting FROM pg_settings WHERE name = 'port' AND NOT pg_is_in_recovery()"
+    wait_for(lambda: through_pooler(deployment, port) == [(str(5433 + offset),)], 10, "the pooler writes to the second node")
 
 
 def test_taken_port_is_named_with_its_holder(deployment):

@@ -24,6 +24,7 @@ dcs::ClusterStoreOptions store_options(Cluster& cluster, Machine& machine) {
 agent::Options agent_options(const Cluster& cluster) {
   agent::Options options;
   options.decide = cluster.rules.decide;
+  options.sync_step = cluster.rules.sync_step;
   return options;
 }
 
@@ -50,7 +51,9 @@ Result<PeerReport> report_of(const agent::AgentStatus& status, const Instance& i
 
 std::string SimNode::conn_url() const { return fmt::format("postgres://10.0.0.{}:5432/postgres", machine_.place + 1); }
 
-std::string SimNode::raw_tags() const { return machine_.tags.nofailover ? R"({"nofailover": true})" : ""; }
+std::string SimNode::raw_tags() const {
+  return machine_.tags.nofailover ? R"({"nofailover": true})" : machine_.tags.nosync ? R"({"nosync": true})" : "";
+}
 
 Result<bool> SimNode::adopt_config(const std::string& json) {
   if (auto parsed = config::parse_cluster_settings(json); !parsed) return tl::make_unexpected(parsed.error());
@@ -87,8 +90,33 @@ Task<Result<PeerReport>> SimPeers::ask(MemberName name, std::string, TimePoint d
   co_return co_await process_.wait_for<Reply>(std::move(start));
 }
 
-Task<Result<bool>> SimPeers::post_failsafe(std::string, std::string, TimePoint) {
-  co_return fail(Errc::Refused, "failsafe mode is not simulated");
+Task<Result<bool>> SimPeers::post_failsafe(std::string api_url, std::string body, TimePoint deadline) {
+  using Reply = Result<bool>;
+  const std::string host = api_url.substr(7, api_url.find(':', 7) - 7);
+  std::optional<Duration> ttl;
+  if (const auto at = body.find("\"ttl\":"); at != std::string::npos) {
+    ttl = std::chrono::milliseconds(std::stoll(body.substr(at + 6)));
+  }
+  const std::string sender = machine_.name.text();
+  std::function<void(Answer<Reply>)> start = [this, host, sender, ttl, deadline](Answer<Reply> answer) {
+    Cluster& cluster = cluster_;
+    const std::size_t from = machine_.place;
+    (void)process_.clock.call_at(deadline, [answer] { answer(fail(Errc::Timeout, "no answer in time")); });
+    Machine* peer = cluster.find(host);
+    if (peer == nullptr || !cluster.network.reaches(from, peer->place)) return;
+    cluster.world.after(cluster.network.latency(), [&cluster, from, peer, sender, ttl, answer] {
+      if (!peer->agent_runs()) return answer(fail(Errc::Unavailable, "connection refused"));
+      auto* parts = peer->agent();
+      parts->process->deliver([&cluster, from, peer, parts, sender, ttl, answer] {
+        if (cluster.rules.failsafe_promise_forgotten) return answer(true);
+        const auto reply = parts->agent.failsafe_ping(sender, {}, {}, ttl);
+        if (!cluster.network.reaches(peer->place, from)) return;
+        const bool accepted = reply.status == 200 || cluster.rules.failsafe_refusals_ignored;
+        cluster.world.after(cluster.network.latency(), [answer, accepted] { answer(accepted); });
+      });
+    });
+  };
+  co_return co_await process_.wait_for<Reply>(std::move(start));
 }
 
 bool SimGuardLink::answers() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent_parts.h"
 #include "cluster.h"
 #include "dcs/member_json.h"
 
@@ -67,8 +68,12 @@ void Checker::becomes_primary(const Machine& machine, bool promoted) {
     broken(fmt::format("{} becomes primary without a commit that every member had acknowledged", name));
   }
   if (machine.server->being_created) return;
+  keep_promises(machine);
   const auto* leader = cluster_.etcd.find(Cluster::key("leader"));
-  if (leader == nullptr || leader->value != name)
+  // Started in place on the strength of the members' promise: the guard knows until when.
+  const bool by_failsafe = leader == nullptr && !promoted && cluster_.settings().failsafe_mode &&
+                           machine.guard.pid == machine.server->pid && machine.local_now() < machine.guard.deadline;
+  if (!by_failsafe && (leader == nullptr || leader->value != name))
     broken(fmt::format("{} becomes primary without the leader key", name));
   if (!promoted) return;
   ++promotions;
@@ -90,6 +95,10 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
   if (after != nullptr) {
     if (before == nullptr) {
       cluster_.world.note("etcd: {} takes the leader key", after->value);
+      const Machine* writer = cluster_.primary();
+      if (writer != nullptr && writer->name.text() != after->value) {
+        broken(fmt::format("{} takes the leader key while {} accepts writes", after->value, writer->name.text()));
+      }
       note_election(after->value);
     }
     return;
@@ -98,14 +107,18 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
   cluster_.world.note("etcd: the leader key of {} is {}", before->value, expired ? "expired" : "released");
   const Machine* owner = cluster_.find(before->value);
   if (owner == nullptr) return;
-  if (owner->writable()) {
+  const bool promised = cluster_.settings().failsafe_mode && owner->server && owner->guard.pid == owner->server->pid &&
+                        owner->local_now() < owner->guard.deadline;
+  if (owner->writable() && expired && promised) {
+    ++failsafe_expiries;  // it has the members' promise: nobody takes the key meanwhile
+  } else if (owner->writable()) {
     broken(fmt::format("the leader key of {} is gone while its server accepts writes", before->value));
   }
   if (expired) {
     data_is_at_risk();
     return;
   }
-  if (!owner->stopped_cleanly) return;
+  if (!owner->stopped_cleanly) return crash_gives_up(*owner);
   const auto all = owner->disk.wal.records.size();
   const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
     return other.get() != owner && common_records(other->disk.wal, owner->disk.wal) == all;
@@ -116,9 +129,24 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
   }
 }
 
+// The leader's server has died and its agent gives the lead up: to somebody who holds all that it held, or because it
+// cannot be started.
+void Checker::crash_gives_up(const Machine& owner) {
+  if (owner.server || owner.disk.standby_signal || owner.disk.state != ControlState::InProduction) return;
+  const auto rule = owner.agent() == nullptr ? std::string_view() : owner.agent()->agent.status()->last_decision.rule;
+  if (rule != "crash_handover") return data_is_at_risk();
+  const auto all = owner.disk.wal.records.size();
+  const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
+    return other.get() != &owner && common_records(other->disk.wal, owner.disk.wal) == all;
+  });
+  ++crash_handovers;
+  if (!held) broken(fmt::format("{} died and hands over, and nobody has all of its WAL", owner.name.text()));
+}
+
 // A race that nobody decided by name is won by whoever has the most WAL, of those that could be asked for a while.
 void Checker::note_election(const std::string& winner) {
   if (is_ordered(winner) || cluster_.etcd.find(Cluster::key("failover")) != nullptr) return;
+  const auto sync = sync_in_force();
   const Machine* chosen = cluster_.find(winner);
   if (chosen == nullptr || !chosen->server || !chosen->server->recovery) return;
   for (const auto& other : cluster_.machines) {
@@ -128,6 +156,12 @@ void Checker::note_election(const std::string& winner) {
                            cluster_.network.calm(chosen->place, other->place, kAskable) &&
                            cluster_.network.calm(chosen->place, cluster_.network.etcd(), kLateRequest) &&
                            now() - cluster_.etcd.calm_since() > kLateRequest;
+    // One whose key has expired cannot reach etcd: it could not lead either, and is rightly not asked.
+    if (cluster_.etcd.find(Cluster::key("members/" + other->name.text())) == nullptr) continue;
+    // Who is not synchronous cannot lead, and the last leader may hold what nobody was told of.
+    if (sync &&
+        (other->name == sync->leader || std::count(sync->standbys.begin(), sync->standbys.end(), other->name) == 0))
+      continue;
     const bool more = common_records(other->disk.wal, chosen->disk.wal) == chosen->disk.wal.records.size() &&
                       other->disk.wal.records.size() > chosen->disk.wal.records.size();
     if (reachable && more) {
@@ -152,8 +186,36 @@ void Checker::guard_struck(const Machine& machine) {
   }
 }
 
-void Checker::acknowledged(const Machine& machine) {
-  acknowledged_.push_back({machine.disk.wal.records.back().number, machine.place, now()});
+void Checker::acknowledged(const Machine& machine, std::size_t index) {
+  const auto number = machine.disk.wal.records[index].number;
+  acknowledged_.push_back({number, machine.place, now()});
+  if (!sync_in_force()) return;
+  ++promises;
+  promised_.push_back({index, number});
+}
+
+std::optional<SyncKey> Checker::sync_in_force() const {
+  const auto* kv = cluster_.etcd.find(Cluster::key("sync"));
+  if (kv == nullptr || cluster_.settings().synchronous_mode == SyncMode::Off) return std::nullopt;
+  SyncKey key = dcs::parse_sync(kv->value);
+  return key.leader.empty() ? std::nullopt : std::optional<SyncKey>(std::move(key));
+}
+
+void Checker::keep_promises(const Machine& machine) {
+  const auto& records = machine.disk.wal.records;
+  const auto lacks = [&records](const Promise& p) {
+    return p.index >= records.size() || records[p.index].number != p.number;
+  };
+  // An operator may order the promotion of a member that is not synchronous.
+  if (is_ordered(machine.name.text())) {
+    std::erase_if(promised_, lacks);
+    return;
+  }
+  const auto lost = std::count_if(promised_.begin(), promised_.end(), lacks);
+  if (lost > 0) {
+    broken(fmt::format("{} becomes primary without {} commits that were acknowledged as synchronous",
+                       machine.name.text(), lost));
+  }
 }
 
 void Checker::at_end() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "dcs/kv_store.h"
+#include "model/cluster_view.h"
 #include "wal.h"
 #include "world.h"
 
@@ -27,7 +28,13 @@ class Checker {
   void leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValue* after, bool expired);
   void streams_from(const Machine& standby, const Machine& upstream);
   void guard_struck(const Machine& machine);
-  void acknowledged(const Machine& machine);
+  // The commit that is record `index` of its WAL.
+  void acknowledged(const Machine& machine, std::size_t index);
+  [[nodiscard]] TimePoint last_acknowledged() const {
+    return acknowledged_.empty() ? TimePoint() : acknowledged_.back().when;
+  }
+  // Synchronous replication has been switched off.
+  void promises_end() { promised_.clear(); }
   // An operator orders the promotion of this very member, whatever it lacks.
   void ordered_by_name(const std::string& name) { ordered_[name] = now(); }
   // From here on asynchronous replication may lose what one member alone holds: a server was killed, a key expired,
@@ -39,11 +46,15 @@ class Checker {
   [[nodiscard]] const std::optional<std::string>& first_broken() const { return broken_; }
 
   // For the statistics of a run.
-  std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, guard_kills = 0;
+  std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, guard_kills = 0, promises = 0,
+                failsafe_expiries = 0, crash_handovers = 0;
 
  private:
   [[nodiscard]] TimePoint now() const;
   [[nodiscard]] bool is_ordered(const std::string& name) const;
+  void crash_gives_up(const Machine& owner);
+  void keep_promises(const Machine& machine);
+  [[nodiscard]] std::optional<SyncKey> sync_in_force() const;
   void note_election(const std::string& winner);
 
   Cluster& cluster_;
@@ -55,6 +66,12 @@ class Checker {
     TimePoint when;
   };
   std::vector<Row> acknowledged_;
+  // Acknowledged under synchronous replication: on every later primary.
+  struct Promise {
+    std::size_t index;
+    std::uint64_t number;
+  };
+  std::vector<Promise> promised_;
   std::map<std::string, TimePoint> ordered_;
   bool at_risk_ = false;
 };

@@ -28,6 +28,7 @@ class Cluster {
   std::vector<std::unique_ptr<Machine>> machines;
   std::string dynamic_config;  // of the cluster's creation
   bool slow_promotions = false;
+  bool bulk_writes = false;
 
   [[nodiscard]] std::uint64_t next_number() { return ++last_number_; }
   [[nodiscard]] Machine* find(const std::string& name) const;

@@ -16,7 +16,7 @@ Faults::Faults(Cluster& cluster) : cluster_(cluster), world_(cluster.world) {
       {4, &Faults::lose_quorum},   {4, &Faults::move_etcd_leader}, {5, &Faults::trouble_etcd},
       {4, &Faults::slow_disk},     {5, &Faults::slow_stream},      {2, &Faults::mute_guard},
       {10, &Faults::switch_over},  {3, &Faults::fail_over},        {4, &Faults::restart},
-      {2, &Faults::reinitialize},  {2, &Faults::change_settings},
+      {2, &Faults::reinitialize},  {2, &Faults::change_settings},  {2, &Faults::change_sync},
   };
   // Some schedules see all kinds, some only a few of them again and again: rare combinations need both.
   const bool few = world_.chance(0.4);
@@ -106,7 +106,10 @@ void Faults::note_absence(const Machine& gone) {
 
 void Faults::kill_postgres() {
   Machine& machine = any_or_leader();
-  if (machine.up() && machine.server) machine.kill_server("killed");
+  if (!machine.up() || !machine.server) return;
+  // Nobody is there who would find out what the others hold.
+  if (!machine.agent_awake()) cluster_.checker.data_is_at_risk();
+  machine.die();
 }
 
 void Faults::kill_agent() {
@@ -304,7 +307,10 @@ void Faults::change_settings() {
   const auto* config = cluster_.etcd.find(Cluster::key("config"));
   if (config == nullptr) return;
   static constexpr int kTtls[] = {3, 5, 8, 15};
-  const int ttl = kTtls[world_.below(4)];
+  int ttl = kTtls[world_.below(4)];
+  // docs/limits.md: an agent that was restarted knows only the new one of two settings.
+  const auto& now = cluster_.settings();
+  if (now.failsafe_mode) ttl = std::max(ttl, static_cast<int>(seconds_of(now.ttl)));
   std::string json = config->value;
   const auto at = json.find("\"ttl\":");
   if (at == std::string::npos) return;
@@ -314,6 +320,28 @@ void Faults::change_settings() {
   dcs::Txn txn;
   txn.success.emplace_back(dcs::Put{Cluster::key("config"), json, LeaseId()});
   (void)cluster_.etcd.apply(txn);
+}
+
+void Faults::change_sync() {
+  const auto* config = cluster_.etcd.find(Cluster::key("config"));
+  if (config == nullptr) return;
+  std::string json = config->value;
+  const auto replace = [&json](const std::string& name, const std::string& value) {
+    const auto at = json.find("\"" + name + "\":");
+    if (at == std::string::npos) return;
+    const auto from = at + name.size() + 3;
+    json.replace(from, json.find(',', from) - from, value);
+  };
+  static constexpr const char* kModes[] = {"\"off\"", "\"on\"", "\"on\"", "\"quorum\"", "\"quorum\""};
+  const std::string mode = kModes[world_.below(5)];
+  replace("synchronous_mode", mode);
+  replace("synchronous_node_count", std::to_string(1 + world_.below(2)));
+  replace("synchronous_mode_strict", world_.chance(0.3) ? "true" : "false");
+  world_.note("operator: synchronous_mode {}", mode);
+  dcs::Txn txn;
+  txn.success.emplace_back(dcs::Put{Cluster::key("config"), json, LeaseId()});
+  (void)cluster_.etcd.apply(txn);
+  if (mode == "\"off\"") cluster_.checker.promises_end();
 }
 
 }  // namespace pgvigil::sim

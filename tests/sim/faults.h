@@ -47,6 +47,7 @@ class Faults {
   void restart();
   void reinitialize();
   void change_settings();
+  void change_sync();
 
   Cluster& cluster_;
   World& world_;

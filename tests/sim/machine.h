@@ -2,6 +2,7 @@
 // it thaws the guard's timer fires first. A crashed one keeps its disk and the clock begins anew.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ha/sync_names.h"
 #include "model/ids.h"
 #include "model/instance.h"
 #include "network.h"
@@ -30,6 +32,7 @@ struct Disk {
   Timeline checkpoint_timeline{1};
   Lsn min_recovery_end;  // a standby is consistent from here on
   std::set<std::string> slots;
+  std::string sync_names;  // in its configuration file
   std::string cached_config;
 };
 
@@ -46,6 +49,12 @@ struct Server {
   std::int64_t upstream_pid = 0;  // of the postmaster that it streams from
   std::optional<TimePoint> stalled_since;
   bool has_streamed = false;
+  ha::SyncNames sync;  // what its processes obey
+  struct Waiting {     // a commit that is not acknowledged yet
+    std::size_t index;
+    Lsn end;
+  };
+  std::deque<Waiting> waiting;
   bool pump_due = false;
   bool connect_due = false;
 };
@@ -95,9 +104,15 @@ class Machine {
   std::int64_t start_server(bool standby, std::optional<std::size_t> upstream, Duration takes);
   void fast_stop();
   void kill_server(const char* why);
+  void die();  // the postmaster alone is killed: the agent is there to see it, and nothing need be lost
   void promote(Duration takes);
   void set_upstream(std::optional<std::size_t> upstream);
-  bool commit();  // a client's transaction; true: acknowledged
+  void commit();  // a client's transaction; the checker hears of its acknowledgement, perhaps later
+  // synchronous_standby_names as its configuration says now; its processes follow within two seconds.
+  void reload_sync_names();
+  void acknowledge_waiting();
+  // As pg_stat_replication shows it.
+  [[nodiscard]] std::string sync_state_of(const Machine& standby) const;
   void write_checkpoint();
   [[nodiscard]] bool writable() const {
     return up() && server && server->phase == Phase::Primary && !server->being_created;
@@ -136,6 +151,8 @@ class Machine {
   void pump_after(Duration wait);
   void pump();
   void wake_receivers();
+  [[nodiscard]] std::vector<const Machine*> receivers() const;
+  [[nodiscard]] bool is_replicated(Lsn end) const;
   void check_guard();
 
   Cluster& cluster_;

@@ -42,12 +42,18 @@ int run_all(const Arguments& arguments, const Rules& rules) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::printf(
       "%llu schedules, %.1f days of virtual time, %llu faults, %llu promotions, %llu strikes of the guard, "
-      "%llu rows acknowledged; longest from the end of the faults: %.1f s to a leader, %.1f s to a whole "
+      "%llu handovers of crashed leaders, %llu leases that ended under failsafe mode, %llu rows acknowledged, %llu of "
+      "them as synchronous; longest from the end of "
+      "the faults: %.1f s to a "
+      "leader, %.1f s to a whole "
       "cluster; %.1f s with %u jobs\n",
       static_cast<unsigned long long>(done.totals.schedules), seconds_of(done.totals.virtual_time) / 86400,
       static_cast<unsigned long long>(done.totals.faults), static_cast<unsigned long long>(done.totals.promotions),
       static_cast<unsigned long long>(done.totals.guard_kills),
-      static_cast<unsigned long long>(done.totals.acknowledged_rows), seconds_of(done.totals.until_leader),
+      static_cast<unsigned long long>(done.totals.crash_handovers),
+      static_cast<unsigned long long>(done.totals.failsafe_expiries),
+      static_cast<unsigned long long>(done.totals.acknowledged_rows),
+      static_cast<unsigned long long>(done.totals.promises), seconds_of(done.totals.until_leader),
       seconds_of(done.totals.until_whole), took.count(), arguments.jobs);
   if (!done.failure) return 0;
   std::printf("seed %llu: %s\nreplay it with: pgvigil-sim --seed %llu --trace%s%s\n",

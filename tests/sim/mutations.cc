@@ -33,6 +33,21 @@ Rules with(void (*change)(Rules&)) {
   return rules;
 }
 
+// The steps of synchronous replication, with one of them changed.
+Rules with_sync(std::function<void(const ClusterView&, LocalState&)> before,
+                std::function<void(const ClusterView&, const LocalState&, ha::SyncStep&)> after) {
+  Rules rules;
+  rules.sync_step = [before = std::move(before), after = std::move(after)](const ClusterView& view,
+                                                                           const LocalState& self) {
+    LocalState other = self;
+    if (before) before(view, other);
+    ha::SyncStep step = ha::next_sync_step(view, other);
+    if (after) after(view, other, step);
+    return step;
+  };
+  return rules;
+}
+
 std::vector<Mutation> make_mutations() {
   std::vector<Mutation> all;
   all.push_back({"skip_deadline", "a leader stops its server before its lease can end",
@@ -76,6 +91,33 @@ std::vector<Mutation> make_mutations() {
                  with([](Rules& rules) { rules.watch_resumes = false; })});
   all.push_back({"compare_in_part", "a race is won only by a member that knows what the last leader left behind",
                  with([](Rules& rules) { rules.all_compares = false; })});
+  all.push_back({"crash_end_unread", "a crashed leader's WAL is read to its end before it hands over",
+                 with([](Rules& rules) { rules.wal_read_to_its_end = false; })});
+  all.push_back({"crash_to_anyone", "a crashed leader hands over only to a member that holds all of its WAL",
+                 with_inputs([](ClusterView&, LocalState& self) {
+                   if (self.wal_end) self.wal_end->end = Lsn(self.wal_end->redo.value() + (1ULL << 30U));
+                   for (auto& peer : self.peers) {
+                     if (self.wal_end && peer.report) peer.report->wal_end = self.wal_end->end;
+                   }
+                 })});
+  all.push_back({"sync_key_ignored", "only members that the sync key permits take the lead",
+                 with_inputs([](ClusterView& view, LocalState&) { view.sync = SyncKey(); })});
+  all.push_back({"quorum_unasked", "in quorum mode a member leads only with the votes that the key asks for",
+                 with_inputs([](ClusterView& view, LocalState&) { view.sync.quorum = 0; })});
+  all.push_back({"sync_unconfirmed", "a standby is a voter only once it holds what was committed before",
+                 with_sync([](const ClusterView&, LocalState& self) { self.sync_sample = Lsn(1); }, {})});
+  all.push_back({"sync_loosened_first", "commits stop to wait for a member only after it is no voter any more",
+                 with_sync({}, [](const ClusterView& view, const LocalState& self, ha::SyncStep& step) {
+                   // The key is left as it is, and the setting follows who is connected.
+                   if (step.kind != ha::SyncStep::Kind::WriteKey || view.sync.standbys.empty()) return;
+                   if (step.key.standbys.size() >= view.sync.standbys.size() || view.sync.leader != self.name) return;
+                   step.kind = ha::SyncStep::Kind::SetNames;
+                   step.names = ha::SyncNames();
+                 })});
+  all.push_back({"failsafe_refused", "failsafe mode carries a leader only while every member answers with its promise",
+                 with([](Rules& rules) { rules.failsafe_refusals_ignored = true; })});
+  all.push_back({"failsafe_promise_broken", "a member that has promised not to lead does not",
+                 with([](Rules& rules) { rules.failsafe_promise_forgotten = true; })});
   all.push_back({"never_release", "a leader that cannot start its server gives the lead up",
                  with_actions([](const ClusterView&, const LocalState&, Decision& decision) {
                    if (decision.action == Action::ReleaseLeader || decision.action == Action::DemoteRelease) {

@@ -12,6 +12,7 @@ namespace {
 // a copy that began before, and a failed pg_rewind or two fit into these.
 constexpr Duration kLeaderBound = std::chrono::seconds(45);
 constexpr Duration kWholeBound = std::chrono::seconds(120);
+constexpr Duration kCommitBound = std::chrono::seconds(5);
 constexpr unsigned kRewindTries = 5;  // the agent then waits for the operator unless it may remove the data
 
 struct Plan {
@@ -19,6 +20,7 @@ struct Plan {
   std::string config;
   bool removable = false;  // a diverged data directory may be removed
   bool early_faults = false;
+  bool bulk_writes = false;
   Duration fault_time{0};
   Duration write_every{0};
 };
@@ -33,13 +35,19 @@ Plan make_plan(World& world) {
   static constexpr int kStartTimeouts[] = {0, 5, 30, 300};
   const int start_timeout = kStartTimeouts[world.below(4)];
   const long lag = world.chance(0.5) ? 1048576 : 100'000;
+  const char* failsafe = world.chance(0.4) ? "true" : "false";
+  static constexpr const char* kSyncModes[] = {"off", "off", "on", "quorum"};
+  const std::string sync = fmt::format(
+      R"("failsafe_mode":{},"synchronous_mode":"{}","synchronous_mode_strict":{},"synchronous_node_count":{},)",
+      failsafe, kSyncModes[world.below(4)], world.chance(0.3) ? "true" : "false", 1 + world.below(2));
   plan.config = fmt::format(
-      R"({{"ttl":{},"loop_wait":{},"retry_timeout":{},"maximum_lag_on_failover":{},"primary_start_timeout":{},)"
+      R"({{{}"ttl":{},"loop_wait":{},"retry_timeout":{},"maximum_lag_on_failover":{},"primary_start_timeout":{},)"
       R"("handover_timeout":{},"check_timeline":{},"postgresql":{{"use_pg_rewind":true,)"
       R"("remove_data_directory_on_rewind_failure":{},"remove_data_directory_on_diverged_timelines":{}}}}})",
-      ttl, rest, rest, lag, start_timeout, 2 + world.below(8), world.chance(0.3) ? "true" : "false", plan.removable,
-      plan.removable);
+      sync, ttl, rest, rest, lag, start_timeout, 2 + world.below(8), world.chance(0.3) ? "true" : "false",
+      plan.removable, plan.removable);
   plan.early_faults = world.chance(0.2);
+  plan.bulk_writes = world.chance(0.25);
   plan.fault_time = world.between(10s, 30s) + std::chrono::seconds(ttl);
   plan.write_every = world.between(30ms, 300ms);
   return plan;
@@ -55,8 +63,13 @@ class Schedule {
 
   Outcome run() {
     world_.note("{} machines, {}", plan_.machines, plan_.config);
+    cluster_.bulk_writes = plan_.bulk_writes;
     world_.on_step([this] { cluster_.checker.after_event(); });
     if (plan_.machines == 3 && world_.chance(0.3)) cluster_.machines[2]->tags.nofailover = true;
+    if (plan_.machines == 3 && world_.chance(0.15)) {
+      cluster_.machines[1]->tags.nosync = true;
+      cluster_.machines[1]->tags.sync_priority = 0;
+    }
     for (const auto& machine : cluster_.machines) {
       world_.after(world_.between(0ns, 3s), [m = machine.get()] { m->power_on(); });
       write_on(*machine);
@@ -86,7 +99,7 @@ class Schedule {
   // A client that sits on the same machine, so that no partition keeps it from a server that should not accept writes.
   void write_on(Machine& machine) {
     world_.after(world_.between(plan_.write_every / 2, plan_.write_every * 3 / 2), [this, &machine] {
-      if (machine.commit()) cluster_.checker.acknowledged(machine);
+      machine.commit();
       write_on(machine);
     });
   }
@@ -141,6 +154,9 @@ class Schedule {
       return;
     }
     (void)run_until(now() + ttl, [] { return false; });
+    if (!broken() && whole() && now() - cluster_.checker.last_acknowledged() > kCommitBound) {
+      cluster_.checker.broken("the cluster is whole and commits are not acknowledged");
+    }
     if (!broken() && !whole()) cluster_.checker.broken("the cluster was whole after the faults and did not stay so");
   }
 
@@ -158,6 +174,9 @@ class Schedule {
     totals.acknowledged_rows = checker.acknowledged_rows;
     totals.lost_rows = checker.lost_rows;
     totals.guard_kills = checker.guard_kills;
+    totals.crash_handovers = checker.crash_handovers;
+    totals.promises = checker.promises;
+    totals.failsafe_expiries = checker.failsafe_expiries;
     totals.virtual_time = now().since_boot();
     totals.until_leader = until_leader_;
     totals.until_whole = until_whole_;
@@ -181,6 +200,9 @@ void Totals::add(const Totals& other) {
   acknowledged_rows += other.acknowledged_rows;
   lost_rows += other.lost_rows;
   guard_kills += other.guard_kills;
+  crash_handovers += other.crash_handovers;
+  promises += other.promises;
+  failsafe_expiries += other.failsafe_expiries;
   virtual_time += other.virtual_time;
   until_leader = std::max(until_leader, other.until_leader);
   until_whole = std::max(until_whole, other.until_whole);

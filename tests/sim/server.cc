@@ -36,6 +36,7 @@ std::int64_t Machine::start_server(bool standby, std::optional<std::size_t> upst
   server->recovery = standby;
   server->upstream = upstream;
   disk.standby_signal = standby;
+  server->sync = ha::parse_sync_names(disk.sync_names);
   world_.note("{}: PostgreSQL starts as a {}, pid {}, WAL up to {} on timeline {}", name.text(),
               standby ? "standby" : "primary", pid, to_string(disk.wal.end()), disk.wal.timeline.value());
   after_in_server(takes, [this] { become_ready(); });
@@ -65,12 +66,66 @@ void Machine::write_checkpoint() {
   wake_receivers();
 }
 
-bool Machine::commit() {
-  if (!writable()) return false;
-  const std::uint64_t bytes = world_.chance(0.02) ? 20'000 + world_.below(150'000) : 80 + 8 * world_.below(20);
+void Machine::commit() {
+  if (!writable()) return;
+  std::uint64_t bytes = world_.chance(0.02) ? 20'000 + world_.below(150'000) : 80 + 8 * world_.below(20);
+  if (cluster_.bulk_writes && world_.chance(0.1)) bytes = (5U << 20U) + world_.below(60U << 20U);
   (void)disk.wal.append(cluster_.next_number(), bytes);
+  server->waiting.push_back({disk.wal.records.size() - 1, disk.wal.end()});
+  acknowledge_waiting();
   wake_receivers();
-  return true;
+}
+
+// --- synchronous replication ---
+
+std::vector<const Machine*> Machine::receivers() const {
+  std::vector<const Machine*> all;
+  for (const auto& other : cluster_.machines) {
+    const auto& standby = other->server;
+    if (server && standby && standby->streaming && standby->upstream_pid == server->pid) all.push_back(other.get());
+  }
+  return all;
+}
+
+std::string Machine::sync_state_of(const Machine& standby) const {
+  const ha::SyncNames& sync = server->sync;
+  const auto listed = [&sync](const Machine& m) {
+    return sync.count > 0 && (sync.anybody || std::count(sync.names.begin(), sync.names.end(), m.name) > 0);
+  };
+  if (!listed(standby)) return "async";
+  if (sync.quorum) return "quorum";
+  std::uint32_t before = 0;
+  for (const auto* other : receivers()) {
+    if (other == &standby) break;
+    if (listed(*other)) ++before;
+  }
+  return before < sync.count ? "sync" : "potential";
+}
+
+bool Machine::is_replicated(Lsn end) const {
+  const ha::SyncNames& sync = server->sync;
+  std::uint32_t have = 0;
+  for (const auto* standby : receivers()) {
+    const std::string state = sync_state_of(*standby);
+    if ((state == "sync" || state == "quorum") && standby->disk.wal.end() >= end) ++have;
+  }
+  return have >= sync.count;
+}
+
+void Machine::acknowledge_waiting() {
+  while (writable() && !server->waiting.empty() && is_replicated(server->waiting.front().end)) {
+    const auto index = server->waiting.front().index;
+    server->waiting.pop_front();
+    cluster_.checker.acknowledged(*this, index);
+  }
+}
+
+void Machine::reload_sync_names() {
+  const Duration takes = world_.chance(0.8) ? world_.between(1ms, 50ms) : world_.between(50ms, 1900ms);
+  after_in_server(takes, [this] {
+    server->sync = ha::parse_sync_names(disk.sync_names);
+    acknowledge_waiting();
+  });
 }
 
 void Machine::promote(Duration takes) {
@@ -86,6 +141,7 @@ void Machine::promote(Duration takes) {
     disk.min_recovery_end = disk.wal.end();
     server->phase = Phase::Primary;
     server->recovery = false;
+    server->sync = ha::parse_sync_names(disk.sync_names);
     world_.note("{}: PostgreSQL is promoted to timeline {} at {}", name.text(), disk.wal.timeline.value(),
                 to_string(disk.wal.end()));
     cluster_.checker.becomes_primary(*this, true);
@@ -131,6 +187,10 @@ void Machine::kill_server(const char* why) {
   if (!server) return;
   cluster_.checker.data_is_at_risk();
   end_server(why);
+}
+
+void Machine::die() {
+  if (server) end_server("killed");
 }
 
 void Machine::end_server(const char* why) {
@@ -235,6 +295,7 @@ void Machine::pump() {
     disk.checkpoint = up.disk.checkpoint;
     disk.checkpoint_timeline = up.disk.checkpoint_timeline;
   }
+  cluster_.machines[*server->upstream]->acknowledge_waiting();
   wake_receivers();
 }
 

@@ -16,6 +16,11 @@ constexpr Duration kPoll = std::chrono::milliseconds(20);
 constexpr Duration kPiece = std::chrono::milliseconds(250);
 constexpr Duration kReadableGrace = std::chrono::seconds(1);
 
+// How long crash recovery takes, at 80 MB a second.
+Duration to_replay(const Disk& disk) {
+  return std::chrono::milliseconds((disk.wal.end().value() - disk.checkpoint.value()) / 80'000);
+}
+
 Error cancelled(const char* what) { return Error{Errc::Cancelled, what, {}, "given up by order", {}}; }
 
 }  // namespace
@@ -78,6 +83,7 @@ void SimPostgres::fill_running(Instance& instance) const {
   const auto& server = *machine_.server;
   const Disk& disk = machine_.disk;
   instance.server_version = 150000;
+  instance.synchronous_standby_names = disk.sync_names;
   instance.in_recovery = server.recovery;
   instance.timeline = disk.wal.timeline;
   if (server.recovery) {
@@ -92,7 +98,8 @@ void SimPostgres::fill_running(Instance& instance) const {
     WalSender sender;
     sender.application_name = other->name.text();
     sender.state = "streaming";
-    sender.flushed = other->disk.wal.end();
+    sender.sent = sender.written = sender.flushed = sender.replayed = other->disk.wal.end();
+    sender.sync_state = machine_.sync_state_of(*other);
     instance.wal_senders.push_back(std::move(sender));
   }
   for (const auto& name : disk.slots) {
@@ -175,6 +182,7 @@ Task<Result<void>> SimPostgres::clone(std::optional<postgres::Upstream> upstream
   disk.cached_config = cached;
   disk.standby_signal = true;
   disk.slots.clear();
+  disk.sync_names.clear();
   disk.state = ControlState::InProduction;
   disk.min_recovery_end = disk.wal.end();
   cluster_.world.note("{}: copied {} up to {}", machine_.name.text(), source->name.text(), to_string(disk.wal.end()));
@@ -204,8 +212,9 @@ Task<Result<void>> SimPostgres::start(postgres::RunAs run, TimePoint deadline) {
   if (machine_.disk.half_rewound) co_return fail(Errc::Refused, "PostgreSQL is not started", {}, "half rewound");
   const bool recovers = machine_.disk.state == ControlState::InProduction;
   Duration takes = machine_.disk_time(30ms, 200ms);
-  if (recovers) takes += machine_.disk_time(50ms, 800ms);
+  if (recovers) takes += machine_.disk_time(50ms, 800ms) + to_replay(machine_.disk);
   exit_expected_ = false;
+  machine_.disk.sync_names = run.synchronous_standby_names.value_or("");
   const auto pid = machine_.start_server(run.standby, place_of(run.upstream), takes);
   if (run.before_exec && cluster_.rules.guard_before_exec) {
     if (auto permitted = run.before_exec(pid); !permitted) {
@@ -302,6 +311,8 @@ Task<Result<bool>> SimPostgres::reconfigure(postgres::RunAs run, TimePoint) {
     co_return true;
   }
   if (recovery && !machine_.disk.standby_signal) co_return true;
+  machine_.disk.sync_names = run.synchronous_standby_names.value_or("");
+  machine_.reload_sync_names();
   if (run.standby) machine_.set_upstream(place_of(run.upstream));
   co_return false;
 }
@@ -396,6 +407,19 @@ Task<Result<void>> SimPostgres::rewind(postgres::Upstream leader, postgres::Prog
   cluster_.world.note("{}: rewound to {}, consistent from {}", machine_.name.text(), to_string(disk.wal.end()),
                       to_string(disk.min_recovery_end));
   co_return Result<void>();
+}
+
+Task<Result<WalEnd>> SimPostgres::find_wal_end(TimePoint) {
+  const auto action = ++action_;
+  const Disk& disk = machine_.disk;
+  const Duration takes = machine_.disk_time(1ms, 20ms) + to_replay(disk) / 20;
+  if (!co_await work(takes, action)) co_return tl::make_unexpected(cancelled("reading the WAL"));
+  if (machine_.server) co_return fail(Errc::Refused, "PostgreSQL runs");
+  if (cluster_.world.chance(0.02)) co_return fail(Errc::NotFound, "a segment cannot be read");
+  const Lsn end = cluster_.rules.wal_read_to_its_end
+                      ? disk.wal.end()
+                      : std::min(disk.wal.end(), Lsn(disk.checkpoint.value() + (64U << 20U)));
+  co_return WalEnd{disk.wal.timeline, disk.checkpoint, end};
 }
 
 Task<Result<void>> SimPostgres::crash_recover(TimePoint) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/up/certificates.h"
+#include "app/up/pooler.h"
 #include "postgres/conf_files.h"
 
 namespace pgvigil::app {
@@ -109,6 +110,19 @@ Part node(const Deployment& deployment, int number, std::uint16_t postgresql, st
   return part;
 }
 
+Part pooler(const Deployment& deployment, std::uint16_t writes) {
+  Part part;
+  part.name = "pgbouncer";
+  part.kind = "pooler";
+  part.directory = deployment.directory + "/" + part.name;
+  part.config = part.directory + "/pgbouncer.ini";
+  part.log = part.directory + "/pooler.log";
+  part.pid_file = part.directory + "/pid";
+  part.ports = {{"writes", writes}};
+  part.argv = {deployment.directory + "/bin/pgvigil", "pool", part.config};
+  return part;
+}
+
 std::string etcd_section(const Deployment& deployment) {
   std::string hosts;
   for (const auto& part : deployment.parts) {
@@ -150,11 +164,12 @@ std::string node_config(const Deployment& deployment, const Part& part, const st
       "  pgpass: {3}/pgpass\n  authentication:\n",
       part.port("postgresql"), part.data, server_bin, part.directory);
   text += user("superuser", "postgres") + user("replication", "replicator");
+  text += fmt::format("  callbacks:\n    on_start: {0}\n    on_role_change: {0}\n", route_callback(deployment, part));
   text += fmt::format(
       "  parameters:\n    ssl: 'on'\n    ssl_cert_file: {0}/postgresql.crt\n    ssl_key_file: {0}/postgresql.key\n"
       "    ssl_ca_file: {0}/ca.crt\n    unix_socket_directories: {1}\n"
       "  pg_hba:\n  - local all postgres peer\n  - hostssl replication replicator 127.0.0.1/32 scram-sha-256\n"
-      "  - host all all 127.0.0.1/32 scram-sha-256\n  - host all all ::1/128 scram-sha-256\n",
+      "  - hostssl all all 127.0.0.1/32 scram-sha-256\n  - hostssl all all ::1/128 scram-sha-256\n",
       certs, part.directory);
   return text;
 }
@@ -208,10 +223,10 @@ Deployment plan_deployment(const std::string& directory, int port_offset) {
   deployment.directory = directory;
   deployment.port_offset = static_cast<std::uint16_t>(port_offset);
   const auto port = [port_offset](int number) { return static_cast<std::uint16_t>(number + port_offset); };
-  deployment.parts = {etcd_member(deployment, 1, port(2379), port(2380)),
-                      etcd_member(deployment, 2, port(23791), port(23801)),
-                      etcd_member(deployment, 3, port(23792), port(23802)), node(deployment, 1, port(5432), port(8008)),
-                      node(deployment, 2, port(5433), port(8009))};
+  deployment.parts = {
+      etcd_member(deployment, 1, port(2379), port(2380)),   etcd_member(deployment, 2, port(23791), port(23801)),
+      etcd_member(deployment, 3, port(23792), port(23802)), node(deployment, 1, port(5432), port(8008)),
+      node(deployment, 2, port(5433), port(8009)),          pooler(deployment, port(6432))};
   complete_etcd(deployment);
   return deployment;
 }
@@ -243,13 +258,23 @@ Result<void> write_deployment(const Deployment& deployment) {
     std::filesystem::permissions(part.directory, std::filesystem::perms::owner_all, error);
     if (part.kind == "etcd") std::filesystem::create_directories(part.data, error);
     if (part.kind == "etcd") std::filesystem::permissions(part.data, std::filesystem::perms::owner_all, error);
-    if (!part.config.empty())
+    if (part.kind == "pooler") PGV_TRY_VOID(write_pooler(deployment, part, Secret(superuser)));
+    if (part.kind == "agent")
       PGV_TRY_VOID(postgres::replace_file(part.config, node_config(deployment, part, server_bin), 0600));
   }
   const std::string ctl =
       fmt::format("# For pgvigil list and the other commands.\nscope: {}\n{}", kScope, etcd_section(deployment));
   PGV_TRY_VOID(postgres::replace_file(deployment.directory + "/ctl.yml", ctl, 0600));
   return write_json(deployment);
+}
+
+pid_t running_pid(const Deployment& deployment, const Part& part) {
+  std::ifstream file(part.pid_file);
+  pid_t pid = 0;
+  if (!(file >> pid) || pid <= 1) return 0;
+  std::ifstream command(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(command), {});
+  return text.find(deployment.directory) != std::string::npos ? pid : 0;
 }
 
 Result<Deployment> read_deployment(const std::string& directory) {

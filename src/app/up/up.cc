@@ -27,6 +27,7 @@ namespace {
 constexpr const char* kServerUser = "postgres";
 constexpr auto kHealthyMax = std::chrono::minutes(3);
 constexpr auto kStopMax = std::chrono::seconds(90);
+constexpr auto kTransactionsMax = std::chrono::seconds(5);
 constexpr auto kLook = std::chrono::milliseconds(200);
 using SteadyClock = std::chrono::steady_clock;
 
@@ -158,16 +159,6 @@ Result<void> install_programs(const std::string& directory) {
   return {};
 }
 
-// 0: it does not run. A pid that was given to another process since is not ours.
-pid_t running_pid(const Deployment& deployment, const Part& part) {
-  std::ifstream file(part.pid_file);
-  pid_t pid = 0;
-  if (!(file >> pid) || pid <= 1) return 0;
-  std::ifstream command(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(command), {});
-  return text.find(deployment.directory) != std::string::npos ? pid : 0;
-}
-
 Result<void> start(const Part& part) {
   const int log = open(part.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return fail(Errc::Failed, "cannot write the log", part.log, errno_text(errno));
@@ -209,6 +200,7 @@ bool healthy(ctl::HttpClient& http, const Deployment& deployment) {
   bool leader = false;
   bool all = true;
   for (const auto& part : deployment.parts) {
+    if (part.kind == "pooler") all = all && port_holder(part.port("writes")).has_value();
     if (part.kind != "agent") continue;
     const auto node = state_of(http, part);
     leader = leader || node.leads();
@@ -234,8 +226,8 @@ void reap() {
   }
 }
 
-bool wait_end(const Deployment& deployment, const Part& part) {
-  const auto until = SteadyClock::now() + kStopMax;
+bool wait_end(const Deployment& deployment, const Part& part, SteadyClock::duration limit = kStopMax) {
+  const auto until = SteadyClock::now() + limit;
   while (running_pid(deployment, part) != 0 && SteadyClock::now() < until) {
     reap();
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -243,11 +235,24 @@ bool wait_end(const Deployment& deployment, const Part& part) {
   return running_pid(deployment, part) == 0;
 }
 
-// Replicas first, so that nobody takes the lead over for a moment; etcd last, for the leader needs it to leave cleanly.
+// A pooler waits for transactions to end; a second signal ends it at once.
+bool stop_pooler(const Deployment& deployment, const Part& part) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    kill(running_pid(deployment, part), SIGINT);
+    if (wait_end(deployment, part, kTransactionsMax)) return true;
+  }
+  return false;
+}
+
+// The pooler before all, so that its clients see one orderly end. Replicas first, so that nobody takes the lead over
+// for a moment; etcd last, for the leader needs it to leave cleanly.
 Result<void> stop_all(const Deployment& deployment) {
   ctl::HttpClient http;
   PGV_TRY_VOID(http.configure({}, {}));
   std::vector<const Part*> order;
+  for (const auto& part : deployment.parts) {
+    if (part.kind == "pooler") order.push_back(&part);
+  }
   for (const auto& part : deployment.parts) {
     if (part.kind == "agent" && !state_of(http, part).leads()) order.push_back(&part);
   }
@@ -260,8 +265,8 @@ Result<void> stop_all(const Deployment& deployment) {
   for (const auto* part : order) {
     const pid_t pid = running_pid(deployment, *part);
     if (pid == 0) continue;
-    kill(pid, SIGTERM);
-    if (!wait_end(deployment, *part)) {
+    if (part->kind != "pooler") kill(pid, SIGTERM);
+    if (part->kind == "pooler" ? !stop_pooler(deployment, *part) : !wait_end(deployment, *part)) {
       return fail(Errc::Timeout, "it does not stop", fmt::format("{} (pid {})", part->name, pid), {},
                   "look at " + part->log);
     }
@@ -312,6 +317,13 @@ void tell(const Deployment& deployment) {
       fmt::print("  curl -s http://localhost:{}/patroni\n", part.port("rest"));
       fmt::print("  PGPASSFILE={}/pgpass psql -h localhost -p {} -U postgres\n", deployment.directory,
                  part.port("postgresql"));
+    }
+  }
+  for (const auto& part : deployment.parts) {
+    if (part.kind != "pooler") continue;
+    for (const char* database : {"postgres", "pgbouncer -c 'SHOW POOLS'"}) {
+      fmt::print("  PGPASSFILE={}/pgpass psql -h localhost -p {} -U postgres -d {}\n", deployment.directory,
+                 part.port("writes"), database);
     }
   }
   fmt::print("  pgvigil -c {}/ctl.yml list\n", deployment.directory);

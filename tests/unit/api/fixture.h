@@ -173,8 +173,8 @@ class FakeCommands : public agent::Commands {
     seen.observed = began;
     co_return seen;
   }
-  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url,
-                              const std::string& api_url) override {
+  FailsafeReply failsafe_ping(const std::string& name, const std::string& conn_url, const std::string& api_url,
+                              std::optional<Duration>) override {
     calls.push_back("failsafe " + name + " " + conn_url + " " + api_url);
     return failsafe_reply;
   }

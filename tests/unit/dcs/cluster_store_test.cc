@@ -147,7 +147,7 @@ TEST_F(ClusterStoreTest, AThawedLeaderCannotTakeTheKeyBack) {
   ASSERT_TRUE(store->view()->led_by(MemberName("a"))) << "it still believes that it leads";
   EXPECT_EQ(run(store->reattach_leader(soon())).outcome, WriteOutcome::Refused);
   EXPECT_EQ(run(store->acquire_leader(soon())).outcome, WriteOutcome::Refused);
-  EXPECT_EQ(run(store->release_leader(std::nullopt, soon())).outcome, WriteOutcome::Refused);
+  EXPECT_EQ(run(store->release_leader(std::nullopt, std::nullopt, soon())).outcome, WriteOutcome::Refused);
   EXPECT_EQ(kv.value(leader), "b");
   EXPECT_EQ(run(store->ensure_lease(soon())).error().code, Errc::LeaseLost);
   EXPECT_FALSE(store->lease());
@@ -172,7 +172,7 @@ TEST_F(ClusterStoreTest, ReleaseWritesThePositionInTheSameTransaction) {
   lead(*store);
   ClusterStatus status;
   status.optime = Lsn(500);
-  EXPECT_EQ(run(store->release_leader(status, soon())).outcome, WriteOutcome::Applied);
+  EXPECT_EQ(run(store->release_leader(status, std::nullopt, soon())).outcome, WriteOutcome::Applied);
   EXPECT_FALSE(kv.has(leader));
   EXPECT_EQ(kv.value("/service/demo/status"), R"({"optime":500})");
   EXPECT_FALSE(store->view()->leader);

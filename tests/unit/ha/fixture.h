@@ -80,6 +80,7 @@ struct World {
     i.control->timeline = Timeline(2);
     i.control->system_id = SystemId(kSystem);
     self.stopped_since = kNow;
+    self.wal_end_sought = true;
     return *this;
   }
   // The answer of a peer at this position; the others have not answered.

@@ -122,6 +122,7 @@ class Peer {
 
 // Records; what a test wants to do in a handler it puts into the hooks.
 struct Recorder : StreamHandler {
+  virtual ~Recorder() = default;
   StreamPtr stream;
   std::string bytes;
   int received_calls = 0;

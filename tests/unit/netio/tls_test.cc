@@ -1,6 +1,9 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <filesystem>
+#include <iterator>
+
 #include "unit/netio/certificates.h"
 #include "unit/netio/fixture.h"
 
@@ -368,6 +371,20 @@ TEST_P(TlsTest, TwoLoopStreamsTalkInEveryProtocolAllowed) {
   }
 }
 
+TEST_P(TlsTest, CloseStillSendsAllThatWaitsToBeEncrypted) {
+  begin(context(server_settings()));
+  TlsPeer client(peer.fd(), false);
+  ASSERT_TRUE(client.handshake());
+  const std::string text(1'000'000, 'w');
+  worker.on_loop([&] {
+    recorder.stream->send(text);
+    recorder.stream.reset();
+  });
+  EXPECT_TRUE(client.read(text.size()) == text);
+  EXPECT_EQ(client.read(1), "");
+  EXPECT_EQ(SSL_get_shutdown(client.ssl), SSL_RECEIVED_SHUTDOWN);
+}
+
 TEST_P(TlsTest, AStreamMayBeClosedInOnTls) {
   recorder.when_tls = [&] {
     recorder.stream->send("bye");
@@ -416,6 +433,46 @@ TEST_P(TlsTest, KeepsWhatWasDecryptedWhilePaused) {
     recorder.stream->resume();
   });
   EXPECT_TRUE(worker.eventually([&] { return recorder.bytes == "one two"; }));
+}
+
+// Peers that leave at any moment of a handshake, with and without reading, while the stream sends.
+TEST_P(TlsTest, PeersThatBreakOffLeaveNothingBehind) {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto with = context(server_settings());
+  const auto before = descriptors();
+  std::string hello;
+  {
+    TlsPeer client(-1, false);
+    SSL_do_handshake(client.ssl);
+    hello = client.output();
+  }
+  for (std::size_t i = 0; i < 120; ++i) {
+    Sockets pair;
+    Peer other(pair.peer);
+    Recorder one;
+    one.when_end = [&] { one.stream.reset(); };
+    one.when_tls = [&] { one.stream->send(std::string(300'000, 'x')); };
+    worker.on_loop([&] {
+      one.stream = worker.loop->adopt(pair.ours, one);
+      one.stream->start_tls(with, {}, {});
+      if (i % 3 == 0) one.stream->send("waits for the handshake");
+    });
+    if (i % 4 == 0) {
+      TlsPeer client(other.fd(), false);
+      ASSERT_TRUE(client.handshake());
+      if (i % 8 == 0) {
+        EXPECT_EQ(client.read(1), i % 3 == 0 ? "w" : "x");
+      }
+    } else {
+      other.write(std::string_view(hello).substr(0, i * hello.size() / 100));
+      if (i % 5 == 0) other.write(std::string(i * 10, static_cast<char>(i)));
+    }
+    other.close();
+    EXPECT_TRUE(worker.eventually([&] { return one.stream == nullptr; })) << i;
+  }
+  EXPECT_TRUE(worker.eventually([&] { return descriptors() == before; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, TlsTest, testing::Values(Backend::Uring, Backend::Epoll), backend_name);

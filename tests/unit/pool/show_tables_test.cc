@@ -109,14 +109,14 @@ TEST(ShowTables, ClientsAreThoseThatLoggedIn) {
   const auto shown = rows("clients", small_snapshot());
   ASSERT_EQ(shown.size(), 1U);
   EXPECT_EQ(row_text(shown[0]),
-            "C|ann|app|none|active|127.0.0.1|40000||6432|2023-11-14 22:11:40 UTC|2023-11-14 22:13:18 UTC|2|3|0|0x1000|"
-            "0x2000|0||psql|2|17");
+            "C|ann|app|none|active|127.0.0.1|40000||6432|2023-11-14 22:11:40 UTC|2023-11-14 22:13:18 UTC|2|3|0|0x11|"
+            "0x13|0||psql|2|17");
 }
 
 TEST(ShowTables, ServersNameTheirClientAndProcess) {
   const auto shown = rows("servers", small_snapshot());
   ASSERT_EQ(shown.size(), 1U);
-  EXPECT_EQ(row_text(shown[0]), "S|owner|app|none|active|10.0.0.1|5432||0|||0|0|1|0x2000|0x1000|4711|||0|19");
+  EXPECT_EQ(row_text(shown[0]), "S|owner|app|none|active|10.0.0.1|5432||0|||0|0|1|0x13|0x11|4711|||0|19");
 }
 
 TEST(ShowTables, SocketsIncludeLoginsAndOnlyTheActiveHaveBytesToSend) {

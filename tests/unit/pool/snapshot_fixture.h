@@ -63,8 +63,7 @@ inline Snapshot small_snapshot() {
   client.connected_at = snapshot.now - std::chrono::seconds(100);
   client.last_activity = snapshot.now - std::chrono::seconds(2);
   client.query_started = snapshot.now - std::chrono::microseconds(2000003);
-  client.self = reinterpret_cast<const void*>(0x1000);
-  client.link = reinterpret_cast<const void*>(0x2000);
+  client.link = 19;
   client.id = 17;
   client.statements = 2;
   client.application_name = "psql";
@@ -85,8 +84,7 @@ inline Snapshot small_snapshot() {
   server.remote_pid = 4711;
   server.close_needed = true;
   server.id = 19;
-  server.self = reinterpret_cast<const void*>(0x2000);
-  server.link = reinterpret_cast<const void*>(0x1000);
+  server.link = 17;
   snapshot.servers.push_back(server);
 
   Totals totals;
