@@ -540,6 +540,7 @@ def test_unnamed_statements_with_errors_stay_errors(pool):
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", pytest.param("prepared", marks=tracking)])
 def test_pgbench(pool, pg, protocol):
+    """A thread for each client: pgbench blocks its thread while it prepares, and the others of it would keep their servers."""
     subprocess.run([postgres_bin() / "pgbench", "-i", "-q", "-s", "1", "-h", str(pg.directory), "-p", str(pg.port), "-U", "app", "db1"],
                    check=True, capture_output=True)
     pooler = pool({"default_pool_size": 4})
@@ -571,3 +572,50 @@ def test_show_servers_counts_prepared_statements(pool):
     assert [r["prepared_statements"] for r in pooler.admin("SHOW SERVERS")] == [2]
     assert max(r["prepared_statements"] for r in pooler.admin("SHOW CLIENTS")) == 2
     assert value_of(pooler.connect(), "SELECT 1") == 1
+
+
+@tracking
+@pytest.mark.parametrize("clients", [1, 2])
+def test_statements_prepared_inside_a_transaction(pool, clients):
+    """What pgbench -M prepared does: BEGIN is a prepared statement, too; the others are prepared when they are first needed."""
+    pooler = one_connection(pool)
+    for _ in range(clients):
+        client = pooler.raw()
+        for name, sql, answer in (("P0_0", "BEGIN;", "2 n C Z"), ("P0_1", "SELECT $1::int", "2 T D C Z"), ("P0_2", "END;", "2 n C Z")):
+            client.send(parse(name, sql), SYNC).expect("1 Z")
+            client.send(bind("", name, ["1"] if "$1" in sql else []), describe("P"), execute(), SYNC).expect(answer)
+        for name, answer in (("P0_0", "2 n C Z"), ("P0_1", "2 T D C Z"), ("P0_2", "2 n C Z")):
+            client.send(bind("", name, ["1"] if name == "P0_1" else []), describe("P"), execute(), SYNC).expect(answer)
+
+
+@tracking
+def test_a_statement_is_prepared_on_another_server_inside_a_transaction(pool):
+    pooler, holder = two_servers(pool)
+    client, other = pooler.raw(), pooler.raw()
+    prepare(client, "begin", "BEGIN")
+    prepare(client, "s", "SELECT $1::int")
+    other.query("BEGIN")  # takes the connection where they were prepared
+    holder.query("COMMIT")
+    client.send(bind("", "begin"), describe("P"), execute(), SYNC).expect("2 n C Z")
+    for _ in range(2):
+        client.send(bind("", "s", ["1"]), describe("P"), execute(), SYNC).expect("2 T D C Z")
+    assert client.query("COMMIT")[-1].body == b"I"
+    other.query("COMMIT")
+
+
+@tracking
+def test_many_clients_prepare_in_transactions_on_few_servers(pool):
+    """pgbench -M prepared in small: at the end nobody waits and no transaction is open."""
+    from pool_harness import Background
+    pooler = pool({"default_pool_size": 2, "query_wait_timeout": 15})
+
+    def work():
+        client = pooler.raw()
+        for name, sql in (("b", "BEGIN"), ("s", "SELECT $1::int"), ("t", "SELECT $1::int + 1"), ("e", "END")):
+            prepare(client, name, sql)
+        for _ in range(20):
+            for name in "bste":
+                answers = client.send(bind("", name, ["1"] if name in "st" else []), describe("P"), execute(), SYNC).until("Z")
+                assert not errors(answers) and answers[-1].body == (b"I" if name == "e" else b"T")
+        return True
+    assert all(w.result(60) for w in [Background(work) for _ in range(8)])
