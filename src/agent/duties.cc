@@ -32,6 +32,7 @@ std::vector<postgres::TimelineSwitch> with_left_out(const std::vector<postgres::
 
 Task<void> Agent::Impl::lead() {
   no_race_until_.reset();
+  problem_.clear();
   initialize_is_mine_ = false;
   if (instance_.in_recovery) {  // of a standby cluster
     set_role(Role::StandbyLeader);

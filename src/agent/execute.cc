@@ -28,6 +28,7 @@ void Agent::Impl::begin(Operation operation, Task<void> work) {
 
 void Agent::Impl::back_off(const Error& why) {
   log.error("{}", why.message());
+  problem_ = why.message();
   backoff_ = backoff_ == Duration::zero() ? kBackoffFirst : std::min(backoff_ * 2, kBackoffLast);
   retry_at_ = now() + backoff_;
 }
@@ -215,6 +216,7 @@ Task<void> Agent::Impl::follow(MemberName target) {
   // A standby that cannot stream for long may have been compared too early, or not have been mended after all.
   if (instance_.replication_state == "streaming" || target.empty()) {
     not_streaming_since_.reset();
+    problem_.clear();
   } else if (!not_streaming_since_) {
     not_streaming_since_ = now();
   } else if (rewind_ == RewindStage::Settled && now() - *not_streaming_since_ > kCompareAgain) {

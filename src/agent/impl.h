@@ -187,6 +187,7 @@ struct Agent::Impl {
   Operation operation_ = Operation::None;
   std::uint64_t operations_ended_ = 0;
   std::string progress_;
+  std::string problem_;  // the last failure, until this node leads or streams
   bool initialize_is_mine_ = false;
   Revision claim_;  // of ours on the cluster that is to be created
   bool crashed_ = false, start_failed_ = false, crash_recovered_ = false, wal_end_sought_ = false;

@@ -66,6 +66,7 @@ Member Agent::Impl::member_record() const {
   m.scheduled_restart = scheduled_restart_;
   m.pause = settings().pause;
   m.progress = progress_;
+  m.problem = problem_;
   return m;
 }
 
@@ -117,6 +118,7 @@ void Agent::Impl::publish_status() {
   s->dcs_fresh = answered && now() - *answered < settings().ttl;
   s->operation = std::string(to_string(operation_));
   s->progress = progress_;
+  s->problem = problem_;
   s->next_step_by = next_step_by_;
   s->paused = settings().pause;
   s->watchdog_failed = options.watchdog_required && watchdog_failed_;

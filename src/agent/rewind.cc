@@ -21,6 +21,7 @@ Task<void> Agent::Impl::check_rewind(MemberName leader) {
   auto history = co_await p.postgres.ask_leader(*source, deadline);
   if (!history) {
     verdict.reason = history.error().message();
+    problem_ = verdict.reason;
   } else if (history->in_recovery) {
     verdict.reason = leader.text() + " is still in recovery";
   } else {

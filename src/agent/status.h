@@ -27,6 +27,7 @@ struct AgentStatus {
   bool dcs_fresh = false;  // the DCS view is younger than ttl
   std::string operation;   // "creating replica", ... empty: none is under way
   std::string progress;    // of the operation
+  std::string problem;     // what keeps a replica from streaming
   TimePoint next_step_by;  // when the agent steps again at the latest (liveness)
   bool paused = false;
   bool failsafe_active = false;

@@ -97,6 +97,7 @@ Json own_object(const Observed& node, const Versions& versions) {
   own["reason"] = status.last_decision.reason;
   if (!status.operation.empty()) own["operation"] = status.operation;
   if (!status.progress.empty()) own["progress"] = status.progress;
+  if (!status.problem.empty()) own["problem"] = status.problem;
   if (status.guard_armed) own["guard_armed"] = *status.guard_armed;
   if (status.view && status.view->crash) own["last_crash"] = crash_object(*status.view->crash);
   return own;
@@ -158,6 +159,7 @@ Json member_object(const ClusterView& view, const Member& member) {
     add_position(document, "", member.wal_position, optime);
   }
   if (!member.progress.empty()) document["progress"] = member.progress;
+  if (!member.problem.empty()) document["problem"] = member.problem;
   return document;
 }
 

@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
 #include <cstdio>
 
 #include "app/generate_config.h"
@@ -14,10 +17,15 @@
 #include "config/sample.h"
 #include "config/scalars.h"
 #include "config/secrets.h"
+#include "config/server_parameters.h"
 #include "ctl/yaml_text.h"
+#include "postgres/child_task.h"
 
 namespace pgvigil::app {
 namespace {
+
+constexpr Duration kDescribe = std::chrono::seconds(5);
+constexpr std::size_t kDescriptionMax = std::size_t{1024} * 1024;
 
 int failure(const Error& error) {
   fmt::print(stderr, "pgvigil: {}\n", error.message());
@@ -52,6 +60,35 @@ bool ports_are_free(const config::AgentConfig& config) {
   return free;
 }
 
+// The server's own list, which needs no data directory and no user of its own.
+std::string describe_parameters(const std::string& bin_dir) {
+  asio::io_context loop(1);
+  const auto clock = make_system_clock(loop.get_executor());
+  postgres::ChildSpec spec;
+  spec.argv = {bin_dir.empty() ? "postgres" : bin_dir + "/postgres", "--describe-config"};
+  spec.output_limit = kDescriptionMax;
+  std::string text;
+  auto work = [](Clock& time, postgres::ChildSpec child, std::string& out) -> Task<void> {
+    const TimePoint deadline = time.now() + kDescribe;
+    auto ended = co_await postgres::run_program(time, std::move(child), deadline);
+    if (ended && ended->ok()) out = std::move(ended->output);
+  };
+  asio::co_spawn(loop, work(*clock, std::move(spec), text), asio::detached);
+  loop.run();
+  return text;
+}
+
+void check_parameters(const std::string& file_or_directory, config::Problems& problems) {
+  const auto examined = config::examine(file_or_directory, config::process_environment(), config::Purpose::Agent);
+  if (!examined) return;
+  const auto known = config::parse_described(describe_parameters(examined->config.postgresql.bin_dir));
+  for (const char* path : {"postgresql.parameters", "bootstrap.dcs.postgresql.parameters"}) {
+    if (const auto* parameters = examined->root.at(path)) {
+      config::check_server_parameters(*parameters, path, known, problems);
+    }
+  }
+}
+
 int validate(const std::string& file, bool ignore_ports, bool print) {
   if (const int status = check_config(file); status != 0) return status;
   auto examined = config::examine(file, config::process_environment(), config::Purpose::Agent);
@@ -66,7 +103,8 @@ int validate(const std::string& file, bool ignore_ports, bool print) {
 }  // namespace
 
 int check_config(const std::string& file_or_directory) {
-  const auto problems = config::check_config(file_or_directory, config::process_environment());
+  auto problems = config::check_config(file_or_directory, config::process_environment());
+  check_parameters(file_or_directory, problems);
   for (const auto& problem : problems) fmt::print("{}\n", problem.message());
   if (config::has_errors(problems)) return 1;
   fmt::print("{}: the configuration is valid\n", file_or_directory);

@@ -74,15 +74,19 @@ std::string difference(const std::string& before, const std::string& after) {
       common[i][j] = a[i] == b[j] ? common[i + 1][j + 1] + 1 : std::max(common[i + 1][j], common[i][j + 1]);
     }
   }
+  const bool colours = terminal_has_colours();
+  const auto changed = [colours](const std::string& line, Paint paint) {
+    return (colours ? painted(line, paint) : line) + "\n";
+  };
   std::string out = "--- \n+++ \n";
   for (std::size_t i = 0, j = 0; i < a.size() || j < b.size();) {
     if (i < a.size() && j < b.size() && a[i] == b[j]) {
       out += " " + a[i++] + "\n";
       ++j;
     } else if (j < b.size() && (i == a.size() || common[i][j + 1] > common[i + 1][j])) {
-      out += "+" + b[j++] + "\n";
+      out += changed("+" + b[j++], Paint::Green);
     } else {
-      out += "-" + a[i++] + "\n";
+      out += changed("-" + a[i++], Paint::Red);
     }
   }
   return out;
@@ -95,7 +99,8 @@ std::string edited(const std::string& yaml) {
   close(fd);
   std::ofstream(path) << yaml;
   const char* editor = std::getenv("EDITOR");
-  const std::string command = std::string(editor != nullptr && *editor != '\0' ? editor : "vi") + " " + path;
+  const std::string command =
+      std::string(editor != nullptr && *editor != '\0' ? editor : "$(command -v editor || echo vi)") + " " + path;
   const int status = std::system(command.c_str());
   const std::string text = read_input(path);
   unlink(path.c_str());

@@ -15,7 +15,8 @@ constexpr std::uint64_t kMegabyte = 1024 * 1024;
 
 struct Row {
   std::string name, host, role, state, timeline, receive_lsn, receive_lag, replay_lsn, replay_lag, pending, reason,
-      restart, tags;
+      restart, tags, problem;
+  Paint paint = Paint::None;
 };
 
 std::string role_of(const ClusterView& view, const Member& member) {
@@ -93,6 +94,10 @@ Row row_of(const ClusterView& view, const Member& member, bool with_port, Format
     }
   }
   row.tags = tags_of(member, format);
+  row.problem = member.problem;
+  row.paint = member.state != InstanceState::Running || !member.problem.empty() ? Paint::Red
+              : leads                                                           ? Paint::Bold
+                                                                                : Paint::None;
   return row;
 }
 
@@ -139,6 +144,9 @@ std::vector<Row> in_topology(const ClusterView& view, const std::vector<Row>& ro
 
 std::string footer(const ClusterView& view, bool paused) {
   std::string text;
+  for (const auto& member : view.members) {
+    if (!member.problem.empty()) text += fmt::format(" {}: {}\n", member.name.text(), member.problem);
+  }
   if (paused) text += " Maintenance mode: on\n";
   if (view.failover && view.failover->scheduled_at) {
     text += " Switchover scheduled at: " + view.failover->scheduled_text + "\n";
@@ -181,6 +189,9 @@ std::string cluster_table(const ClusterView& view, const std::string& scope, con
   if (some(&Row::pending)) plan.push_back({{"Pending restart", "Pending restart"}, &Row::pending});
   if (some(&Row::reason)) plan.push_back({{"Pending restart reason", "Pending restart reason"}, &Row::reason});
   if (some(&Row::restart)) plan.push_back({{"Scheduled restart", "Scheduled restart"}, &Row::restart});
+  // A sentence, too wide for the table on a terminal: there it is below.
+  if (!pretty && std::any_of(rows.begin(), rows.end(), [](const Row& r) { return !r.problem.empty(); }))
+    plan.push_back({{"Problem", "Problem"}, &Row::problem});
   if (some(&Row::tags)) plan.push_back({{"Tags", "Tags"}, &Row::tags});
 
   Table table;
@@ -195,6 +206,7 @@ std::string cluster_table(const ClusterView& view, const std::string& scope, con
     if (!pretty) cells.push_back(scope);
     for (const auto& [column, field] : plan) cells.push_back(row.*field);
     table.rows.push_back(std::move(cells));
+    if (options.colours && pretty) table.paints.push_back(row.paint);
   }
   return render(table, options.format) + (pretty ? footer(view, is_paused(view)) : "");
 }

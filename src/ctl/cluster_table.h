@@ -12,6 +12,7 @@ struct ListOptions {
   bool topology = false;
   bool extended = false;
   Format format = Format::Pretty;
+  bool colours = false;  // the leader bold, who neither runs nor streams red
 };
 
 // The table with what follows it (maintenance mode, scheduled switchover).

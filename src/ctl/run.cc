@@ -158,14 +158,14 @@ class Program {
 
   void add_showing() {
     auto* listing = cluster_verb("list", "the members of the cluster", [this](Context& context) {
-      list(context, {false, extended_, format_of(format_)}, timestamp_, watching());
+      list(context, {false, extended_, format_of(format_), terminal_has_colours()}, timestamp_, watching());
     });
     listing->add_flag("-e,--extended", extended_, "all columns");
     listing->add_flag("-t,--timestamp", timestamp_, "print the time");
     add_format(listing);
     add_watching(listing);
     add_watching(cluster_verb("topology", "who streams from whom", [this](Context& context) {
-      list(context, {true, false, Format::Pretty}, false, watching());
+      list(context, {true, false, Format::Pretty, terminal_has_colours()}, false, watching());
     }));
     auto* past = cluster_verb("history", "the changes of leader",
                               [this](Context& context) { history(context, of_config_, format_of(format_)); });

@@ -1,6 +1,9 @@
 #include "ctl/table.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 namespace pgvigil::ctl {
@@ -47,15 +50,15 @@ std::string pretty(const Table& table) {
     const std::string title = "+ " + table.title + " ";
     first = title.size() < rule.size() ? title + rule.substr(title.size()) : title + "+";
   }
-  const auto line = [&](const std::vector<std::string>& cells) {
+  const auto line = [&](const std::vector<std::string>& cells, Paint paint) {
     std::string text = "|";
     for (std::size_t c = 0; c < cells.size(); ++c)
-      text += " " + padded(cells[c], widths[c], table.columns[c].right) + " |";
+      text += " " + painted(padded(cells[c], widths[c], table.columns[c].right), paint) + " |";
     return text + "\n";
   };
   std::vector<std::string> headings;
   for (const auto& column : table.columns) headings.push_back(column.heading);
-  std::string out = first + "\n" + line(headings) + rule + "\n";
+  std::string out = first + "\n" + line(headings, Paint::None) + rule + "\n";
   for (std::size_t r = 0; r < table.rows.size(); ++r) {
     std::size_t height = 1;
     std::vector<std::vector<std::string>> cells;
@@ -66,7 +69,7 @@ std::string pretty(const Table& table) {
     for (std::size_t i = 0; i < height; ++i) {
       std::vector<std::string> one;
       for (const auto& cell : cells) one.push_back(i < cell.size() ? cell[i] : "");
-      out += line(one);
+      out += line(one, r < table.paints.size() ? table.paints[r] : Paint::None);
     }
     if (tall && r + 1 < table.rows.size()) out += rule + "\n";
   }
@@ -154,6 +157,21 @@ std::string tsv(const Table& table) {
 }
 
 }  // namespace
+
+std::string painted(const std::string& text, Paint paint) {
+  switch (paint) {
+    case Paint::None: break;
+    case Paint::Bold: return "\033[1m" + text + "\033[0m";
+    case Paint::Red: return "\033[31m" + text + "\033[0m";
+    case Paint::Green: return "\033[32m" + text + "\033[0m";
+  }
+  return text;
+}
+
+bool terminal_has_colours() {
+  const char* refused = std::getenv("NO_COLOR");
+  return isatty(STDOUT_FILENO) != 0 && (refused == nullptr || *refused == '\0');
+}
 
 std::string render(const Table& table, Format format) {
   switch (format) {

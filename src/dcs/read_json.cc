@@ -175,6 +175,7 @@ Member parse_member(const MemberName& name, const std::string& value) {
   read_scheduled_restart(json, member);
   member.pause = truth(json, "pause");
   member.progress = text_of(json, "progress");
+  member.problem = text_of(json, "problem");
   return member;
 }
 

@@ -57,6 +57,7 @@ std::string member_to_json(const Member& m) {
   if (m.scheduled_restart) json["scheduled_restart"] = restart_json(*m.scheduled_restart);
   if (m.pause) json["pause"] = true;
   if (!m.progress.empty()) json["progress"] = m.progress;
+  if (!m.problem.empty()) json["problem"] = m.problem;
   return compact(json);
 }
 

@@ -99,6 +99,7 @@ struct Member {
   std::optional<RestartRequest> scheduled_restart;
   bool pause = false;
   std::string progress;  // pgvigil's own field: what a long operation is at ("copied 41 % of 3.2 GB, 35 s left")
+  std::string problem;   // pgvigil's own field: what keeps it from streaming, and what would mend it
   std::string raw;       // the JSON text as stored
 };
 

@@ -259,7 +259,9 @@ std::string last_errors(const std::string& log_file, std::int64_t from_offset) {
     const auto line = rest.substr(0, end);
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (!line.empty()) last_line = line;
-    for (const std::string_view mark : {"FATAL: ", "PANIC: ", "HINT: "}) {
+    // What is wrong with a configuration file is logged at the level LOG; the FATAL only says that there is something.
+    for (const std::string_view mark : {"FATAL: ", "PANIC: ", "HINT: ", "unrecognized configuration parameter",
+                                        "invalid value for parameter", "syntax error in file"}) {
       const auto at = line.find(mark);
       if (at == std::string_view::npos || result.size() > 1000) continue;
       if (!result.empty()) result += "; ";

@@ -90,6 +90,10 @@ def test_check_config(cluster):
     bad.write_text(config.read_text().replace("restapi:", "restapii:").replace("etcd3:", "etcd:"))
     done = subprocess.run([BIN / "pgvigil", "check-config", bad], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and "restapi" in done.stdout and "etcd3" in done.stdout
+    bad.write_text(config.read_text().replace("fsync: 'off'", "fsync: 'of'\n    work_mem: 4XB\n    shared_bufers: 1MB"))
+    done = subprocess.run([BIN / "pgvigil", "check-config", bad], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and 'work_mem: "4XB": "XB" is no unit' in done.stdout, done.stdout
+    assert 'did you mean "shared_buffers"?' in done.stdout and "fsync" not in done.stdout
 
 
 def test_healthcheck(cluster):

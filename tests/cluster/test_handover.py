@@ -3,6 +3,7 @@ called off and the old leader resumes."""
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -74,3 +75,31 @@ def test_candidate_that_stops_half_way_is_given_up(cluster, run):
     assert leader.is_leader() and leader.status()["timeline"] == timeline
     assert not writer.lost(leader)
     leader.query("TRUNCATE writes")
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_candidate_that_dies_half_way_is_given_up(cluster, run):
+    """Its PostgreSQL is killed once the leader has begun to stop; its agent is frozen, so that nobody starts it again in time.
+    A candidate that had everything by then is as good as elected: it takes the lead when its agent goes on."""
+    leader, replica = cluster.pair()
+    said = len(leader.log())
+    with Writer(list(cluster.nodes.values())) as writer:
+        wait_for(writer.last, 10, "the first write")
+        order = threading.Thread(target=leader.rest_call, args=(
+            "/switchover", "POST", {"leader": leader.name, "candidate": replica.name}, 60))
+        try:
+            moment = time.monotonic()
+            order.start()
+            wait_for(lambda: "stopping PostgreSQL" in leader.log()[said:], 30, "the leader begins to stop", every=0.001)
+            replica.agent.signal(signal.SIGSTOP)
+            os.kill(replica.postmaster_pid(), signal.SIGKILL)
+            ended = wait_for(lambda: next((text for text in ("called off", "gave the leader key to", "holds the shutdown checkpoint")
+                                           if text in leader.log()[said:]), None), 30, "the handover ends")
+        finally:
+            replica.agent.signal(signal.SIGCONT)
+        wait_for(lambda: writer.last() > moment + 1, 60, "writes go on")
+        order.join(60)
+    now = cluster.wait_healthy()
+    assert now is leader or ended != "called off"
+    assert not writer.lost(now)
+    now.query("TRUNCATE writes")

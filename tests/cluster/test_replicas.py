@@ -1,8 +1,11 @@
 """Where replicas come from and whom they follow."""
 
 import json
+import signal
+import subprocess
 
-from harness import Cluster, wait_for
+import yaml
+from harness import BIN, Cluster, wait_for
 
 SETTINGS = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
 
@@ -113,3 +116,42 @@ def test_progress_of_a_copy_is_shown():
         assert "left" in text or "100 %" in text, text
         wait_for(b.streams, 60, "b streams")
         assert "%" in b.log()
+
+
+REPLICATION_LINE = "host replication replicator 127.0.0.1/32 scram-sha-256"
+
+
+def permit_replication(node, permit):
+    document = yaml.safe_load(node.config.read_text())
+    lines = [line for line in document["postgresql"]["pg_hba"] if line != REPLICATION_LINE]
+    document["postgresql"]["pg_hba"] = ([REPLICATION_LINE] if permit else []) + lines
+    node.config.write_text(yaml.safe_dump(document))
+    node.agent.signal(signal.SIGHUP)
+
+
+def listed(node, *arguments):
+    return subprocess.run([BIN / "pgvigil", "-c", node.config, "list", *arguments], capture_output=True, text=True, timeout=30).stdout
+
+
+def test_a_missing_pg_hba_line_is_named_in_the_list_and_its_reload_needs_no_restart():
+    hint = "add this line to postgresql.pg_hba of the server: " + REPLICATION_LINE
+    with Cluster(settings=SETTINGS) as cluster:
+        a, b = cluster.nodes.values()
+        permit_replication(a, False)
+        a.start()
+        wait_for(a.is_leader, 60, "a leads")
+        started = a.status()["postmaster_start_time"]
+        b.start()
+        wait_for(lambda: hint in listed(a), 60, "the failed copy says what is missing")
+        assert hint in next(m for m in json.loads(listed(a, "-f", "json")) if m["Member"] == "b")["Problem"]
+        assert hint in b.log() and hint in b.status()["pgvigil"]["problem"]
+        permit_replication(a, True)
+        wait_for(b.streams, 60, "it streams with the line")
+        wait_for(lambda: hint not in listed(a), 20, "the problem is gone")
+        permit_replication(a, False)
+        wait_for(lambda: REPLICATION_LINE not in (a.data / "pg_hba.conf").read_text(), 20, "the line is gone")
+        a.query("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+        wait_for(lambda: hint in listed(a), 90, "a running replica says it too")
+        permit_replication(a, True)
+        wait_for(lambda: b.streams() and hint not in listed(a), 60, "it streams again")
+        assert a.status()["postmaster_start_time"] == started

@@ -165,6 +165,21 @@ def test_switchover_as_written(deployment):
     wait_for(lambda: through_pooler(deployment, port) == [(str(5433 + offset),)], 10, "the pooler writes to the second node")
 
 
+def test_debians_patronictl_over_tls(deployment):
+    directory, _, _ = deployment
+    done = subprocess.run(["/usr/bin/patronictl", "-c", directory / "ctl.yml", "list", "-f", "json"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {m["Member"]: m["State"] for m in json.loads(done.stdout)} == {
+        "postgresql-patroni-1": "running", "postgresql-patroni-2": "running"}
+
+
+def test_clients_without_tls_are_refused(deployment):
+    _, offset, _ = deployment
+    with pytest.raises(psycopg2.OperationalError, match="no pg_hba.conf entry.*no encryption"):
+        psycopg2.connect(host="localhost", port=5432 + offset, user="postgres", dbname="postgres", sslmode="disable")
+
+
 def test_taken_port_is_named_with_its_holder(deployment):
     directory, offset, _ = deployment
     with tempfile.TemporaryDirectory() as other:

@@ -33,6 +33,24 @@ ClusterView two_nodes() {
   return view;
 }
 
+TEST(ClusterTable, NamesWhatKeepsAMemberFromStreaming) {
+  auto view = two_nodes();
+  view.members[1].problem = "no pg_hba.conf entry";
+  EXPECT_THAT(cluster_table(view, "demo", {}), testing::EndsWith("+\n node-1: no pg_hba.conf entry\n"));
+  EXPECT_THAT(cluster_table(view, "demo", {false, false, Format::Json}),
+              testing::HasSubstr("\"Problem\": \"no pg_hba.conf entry\""));
+}
+
+TEST(ClusterTable, IsColouredOnRequestOnly) {
+  auto view = two_nodes();
+  view.members[1].state = InstanceState::Crashed;
+  const auto plain = cluster_table(view, "demo", {});
+  EXPECT_THAT(plain, testing::Not(testing::HasSubstr("\033")));
+  const auto coloured = cluster_table(view, "demo", {false, false, Format::Pretty, true});
+  EXPECT_THAT(coloured, testing::HasSubstr("\033[1mnode-0\033[0m"));
+  EXPECT_THAT(coloured, testing::HasSubstr("\033[31mcrashed"));
+}
+
 TEST(ClusterTable, IsTheInterfacesOwnExample) {
   EXPECT_EQ(cluster_table(two_nodes(), "demo", {}),
             "+ Cluster: demo (7711555499471225088) -----------+----+-------------+-----+------------+-----+\n"

@@ -30,6 +30,7 @@ TEST(MemberJson, SurvivesARoundTrip) {
   m.pending_restart_flag = true;
   m.pending_restart["max_connections"] = {"100", "110"};
   m.progress = "copied 41 % of 3.2 GB";
+  m.problem = "no pg_hba.conf entry";
   m.pause = true;
   const Member read = parse_member(MemberName("x"), member_to_json(m));
   EXPECT_EQ(read.host, "2001:db8::1");
@@ -37,6 +38,7 @@ TEST(MemberJson, SurvivesARoundTrip) {
   EXPECT_EQ(read.state, InstanceState::CreatingReplica);
   EXPECT_EQ(read.pending_restart.at("max_connections"), (PendingChange{"100", "110"}));
   EXPECT_EQ(read.progress, m.progress);
+  EXPECT_EQ(read.problem, m.problem);
   EXPECT_TRUE(read.pause);
 }
 
