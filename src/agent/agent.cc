@@ -140,7 +140,7 @@ void Agent::Impl::request_stop() {
 Task<void> Agent::Impl::shut_down() {
   log.info("stopping: {}", settings().pause ? "PostgreSQL goes on, the cluster is paused" : "PostgreSQL stops too");
   p.postgres.cancel_action();
-  const TimePoint patience = now() + kShutdownGrace;
+  const TimePoint patience = within(kShutdownGrace);
   while (operation_ != Operation::None && now() < patience) {
     if (!co_await operation_done_.wait_until(patience)) break;
   }

@@ -67,6 +67,7 @@ Task<void> Agent::Impl::lead() {
     duties_at_ = now() + settings().loop_wait;
     co_await write_status();
     if (!stop_is_due()) co_await write_failsafe();
+    if (!instance_.in_recovery && !probing_ && now() >= probe_after_) tasks_.spawn(probe_disk());
   }
   if (stop_is_due()) co_return;
   co_await sync_slots();

@@ -7,6 +7,7 @@ namespace pgvigil::agent {
 namespace {
 
 constexpr Duration kBackoffFirst = std::chrono::milliseconds(500);
+constexpr Duration kProbePause = std::chrono::minutes(1);  // without a successor the leader goes on for a while
 constexpr Duration kCompareAgain = std::chrono::seconds(15);
 constexpr Duration kBackoffLast = std::chrono::seconds(10);
 
@@ -63,6 +64,16 @@ Task<void> Agent::Impl::execute(Decision decision) {
     case Action::Handover: begin(Operation::Handover, handover(decision.target, decision.reason)); break;
     case Action::FindWalEnd: begin(Operation::FindWalEnd, find_wal_end()); break;
     case Action::HandoverCrashed:
+      if (instance_.running_as_primary() && disk_fails_) {
+        // A checkpoint on a full disk is a PANIC, so there is no clean stop, and what was allocated before still takes
+        // commits, so what was flushed a moment ago says nothing: the server is ended, and its WAL read to the end.
+        writes_stuck_ = false;
+        probe_after_ = now() + kProbePause;
+        failed_leader_until_ = now() + kProbePause;
+        p.postgres.kill_now();
+        wake();
+        break;
+      }
       begin(Operation::Handover, hand_over_crashed(decision.target, decision.reason));
       break;
     case Action::DemoteNow: demote_now(); break;

@@ -179,6 +179,7 @@ LocalState Agent::Impl::local_state() {
   s.wal_end_sought = wal_end_sought_;
   s.wal_end = wal_end_;
   s.sync_sample = sync_sample_;
+  s.writes_stuck = writes_stuck_;
   s.failed_leader_until = failed_leader_until_;
   s.failsafe_until = promised_until();
   s.starting_since = starting_since_;

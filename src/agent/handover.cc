@@ -144,7 +144,8 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
                                                   : "no candidate confirmed the shutdown checkpoint in time");
   set_role(Role::Leader);
   co_await clear_failover();
-  if (instance_.postmaster == PostmasterState::Stopped && !stopping_) co_await start_primary();
+  const bool goes_on = !stopping_ && stop_requests_ == 0;
+  if (instance_.postmaster == PostmasterState::Stopped && goes_on) co_await start_primary();
 }
 
 // SIGTERM: as a handover, but this server does not resume. Without a confirmation the key is left to expire: members

@@ -115,6 +115,8 @@ struct Agent::Impl {
   Task<void> confirm(std::shared_ptr<Confirmation> state);
   Task<bool> give_up_lead(Lsn end, std::optional<FailoverRequest> request);
   void note_failure();
+  Task<void> probe_disk();
+  Task<bool> holds_all(MemberName member, WalEnd end);
   Task<void> find_wal_end();
   Task<void> hand_over_crashed(MemberName successor, std::string reason);
   Task<void> note_crash(WalEnd end, MemberName successor, std::string reason);
@@ -192,6 +194,9 @@ struct Agent::Impl {
   Revision claim_;  // of ours on the cluster that is to be created
   bool crashed_ = false, start_failed_ = false, crash_recovered_ = false, wal_end_sought_ = false;
   std::optional<WalEnd> wal_end_;
+  bool writes_stuck_ = false, probing_ = false;
+  bool disk_fails_ = false;  // it answers with an error, rather than not at all
+  TimePoint probe_after_;
   std::deque<TimePoint> failures_;  // of PostgreSQL as the leader, of late
   std::optional<TimePoint> failed_leader_until_;
   Duration failed_pause_{0};

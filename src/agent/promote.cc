@@ -28,6 +28,7 @@ Task<void> Agent::Impl::promote() {
   if (!co_await prepare_synchronous()) co_return;
   const auto taken = co_await reserve_timeline();
   if (!taken) co_return;
+  writes_stuck_ = false;  // of an earlier reign; the next probe tells
   lacking_ = view()->status.optime - instance_.wal_end();
   if (lacking_ > WalBytes{0}) {
     log.warning("the last leader was last seen {} bytes further: what it had acknowledged there is lost",

@@ -53,7 +53,7 @@ Task<void> Agent::Impl::start_primary() {
     log.error("{}", done.error().message());
     co_return;
   }
-  crashed_ = false;
+  crashed_ = writes_stuck_ = false;
   start_failed_ = false;
   running_as_.reset();
   set_role(Role::Leader);

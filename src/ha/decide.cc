@@ -61,6 +61,7 @@ bool needs_peers(const ClusterView& view, const LocalState& self, TimePoint now)
   if (at.own_lock()) {
     if (view.failover && request_is_due(at)) return true;
     if (at.paused()) return false;
+    if (self.writes_stuck && at.running()) return true;
     const bool impatient = settings_want_failover_of_crashed(at);
     if (at.stopped() && self.wal_end && (at.flapping() || handover_is_quicker(self.wal_end->to_replay()))) return true;
     return impatient && (at.stopped() || self.instance.postmaster == PostmasterState::Starting);

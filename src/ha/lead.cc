@@ -4,6 +4,30 @@
 
 namespace pgvigil::ha {
 
+namespace {
+
+// The disk takes no writes, so nothing can be committed, and no clean stop is to be had. What has been acknowledged has
+// been flushed: a member that holds as much takes over.
+Answer disk_stuck(const Situation& at) {
+  if (!at.self.writes_stuck || !at.running() || at.paused()) return std::nullopt;
+  if (!at.self.peers_asked) return std::nullopt;
+  std::string lacking;
+  for (const auto& candidate : candidates(at, {}, false)) {
+    const auto* report = at.report_of(candidate.name);
+    if (candidate.obstacle.empty() && report->wal_end >= at.instance.flushed &&
+        report->timeline == at.instance.timeline) {
+      return with_rewind_check(
+          answer(Action::HandoverCrashed, "disk_stuck",
+                 fmt::format("the disk takes no writes: handing over to {}, which holds all up to {}",
+                             candidate.name.text(), to_string(at.instance.flushed)),
+                 candidate.name));
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Decision lead(const Situation& at) {
   if (!at.attached()) {
     if (!at.self.lease.known()) return answer(Action::None, "wait_lease", "waiting for a lease");
@@ -27,6 +51,7 @@ Decision lead(const Situation& at) {
   }
   if (primary) {
     if (auto request = step_down(at)) return *request;
+    if (auto stuck = disk_stuck(at)) return *stuck;
     return answer(Action::KeepLeading, "leader", "leading, the lease is proven");
   }
   if (at.self.no_race_until && at.now < *at.self.no_race_until) {

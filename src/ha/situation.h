@@ -58,7 +58,10 @@ class Situation {
     switch (instance.postmaster) {
       case PostmasterState::Running: return !instance.in_recovery;
       case PostmasterState::Starting: return !instance.standby_configured;
-      case PostmasterState::Unresponsive: return self.role == Role::Leader || self.role == Role::Promoted;
+      case PostmasterState::Unresponsive:
+        // Adopted by an agent that has not heard of it yet: the guard that watches it knows what it was.
+        if (self.role == Role::Uninitialized && self.leader_until) return true;
+        return self.role == Role::Leader || self.role == Role::Promoted;
       case PostmasterState::Stopped: return false;
     }
     return false;

@@ -157,6 +157,11 @@ Task<Result<std::vector<TimelineSwitch>>> LocalPostgres::local_history(Timeline 
   co_return parse_timeline_history(text.str());
 }
 
+Task<Result<void>> LocalPostgres::probe_writes(TimePoint deadline) {
+  if (!probe_) probe_ = std::make_unique<WriteProbe>(clock_, data_dir_);
+  co_return co_await probe_->run(deadline);
+}
+
 Task<Result<WalEnd>> LocalPostgres::find_wal_end(TimePoint deadline) {
   action_.begin();
   if (postmaster_.adopt())

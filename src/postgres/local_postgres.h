@@ -20,6 +20,7 @@
 #include "postgres/port.h"
 #include "postgres/postmaster.h"
 #include "postgres/server_settings.h"
+#include "postgres/write_probe.h"
 
 namespace pgvigil::postgres {
 
@@ -59,6 +60,7 @@ class LocalPostgres final : public Postgres {
   Task<Result<void>> rewind(Upstream leader, Progress progress) override;
   [[nodiscard]] bool can_rewind() override;
   Task<Result<WalEnd>> find_wal_end(TimePoint deadline) override;
+  Task<Result<void>> probe_writes(TimePoint deadline) override;
   Task<Result<void>> crash_recover(TimePoint deadline) override;
   Result<void> set_aside_data_directory() override;
   Task<Result<void>> remove_data_directory() override;
@@ -111,6 +113,7 @@ class LocalPostgres final : public Postgres {
   LocalSession session_;
   Monitor monitor_;
   Callbacks callbacks_;
+  std::unique_ptr<WriteProbe> probe_;
   std::function<void(bool)> exit_handler_;
   std::optional<RunAs> last_run_;  // how the instance was last told to run; empty after an adoption
 };

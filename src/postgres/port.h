@@ -117,6 +117,9 @@ class Postgres {
   // LONG. The instance is stopped and was killed as a primary: where its WAL ends. What is left of its processes is
   // ended first, so that it stays so.
   virtual Task<Result<WalEnd>> find_wal_end(TimePoint deadline) = 0;
+  // Writes and syncs a block in the data directory. Timeout: the disk has taken no write until the deadline, also of an
+  // earlier probe, which goes on for as long as it takes.
+  virtual Task<Result<void>> probe_writes(TimePoint deadline) = 0;
   // LONG. Single-user crash recovery.
   virtual Task<Result<void>> crash_recover(TimePoint deadline) = 0;
   // Renames the data directory to *.failed: a cluster was created in it that nobody will use. The instance is stopped.

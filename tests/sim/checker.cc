@@ -134,7 +134,7 @@ void Checker::leader_key_changes(const dcs::KeyValue* before, const dcs::KeyValu
 void Checker::crash_gives_up(const Machine& owner) {
   if (owner.server || owner.disk.standby_signal || owner.disk.state != ControlState::InProduction) return;
   const auto rule = owner.agent() == nullptr ? std::string_view() : owner.agent()->agent.status()->last_decision.rule;
-  if (rule != "crash_handover") return data_is_at_risk();
+  if (rule != "crash_handover" && rule != "disk_stuck") return data_is_at_risk();
   const auto all = owner.disk.wal.records.size();
   const bool held = std::any_of(cluster_.machines.begin(), cluster_.machines.end(), [&](const auto& other) {
     return other.get() != &owner && common_records(other->disk.wal, owner.disk.wal) == all;

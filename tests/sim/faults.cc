@@ -14,9 +14,10 @@ Faults::Faults(Cluster& cluster) : cluster_(cluster), world_(cluster.world) {
       {6, &Faults::freeze_agent},  {5, &Faults::freeze_machine},   {6, &Faults::crash_machine},
       {8, &Faults::cut_from_etcd}, {6, &Faults::cut_between},      {6, &Faults::isolate},
       {4, &Faults::lose_quorum},   {4, &Faults::move_etcd_leader}, {5, &Faults::trouble_etcd},
-      {4, &Faults::slow_disk},     {5, &Faults::slow_stream},      {2, &Faults::mute_guard},
-      {10, &Faults::switch_over},  {3, &Faults::fail_over},        {4, &Faults::restart},
-      {2, &Faults::reinitialize},  {2, &Faults::change_settings},  {2, &Faults::change_sync},
+      {4, &Faults::slow_disk},     {3, &Faults::stick_disk},       {5, &Faults::slow_stream},
+      {2, &Faults::mute_guard},    {10, &Faults::switch_over},     {3, &Faults::fail_over},
+      {4, &Faults::restart},       {2, &Faults::reinitialize},     {2, &Faults::change_settings},
+      {2, &Faults::change_sync},
   };
   // Some schedules see all kinds, some only a few of them again and again: rare combinations need both.
   const bool few = world_.chance(0.4);
@@ -164,6 +165,13 @@ void Faults::slow_disk() {
   world_.note("{}: the disk is slow", machine.name.text());
   cluster_.slow_promotions = world_.chance(0.3);
   later(length(), [&machine] { machine.weather.disk = 0ns; });
+}
+
+void Faults::stick_disk() {
+  Machine& machine = any_or_leader();
+  machine.weather.disk_stuck = true;
+  world_.note("{}: the disk takes no writes", machine.name.text());
+  later(length() * 2, [&machine] { machine.weather.disk_stuck = false; });
 }
 
 void Faults::slow_stream() {

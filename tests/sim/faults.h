@@ -41,6 +41,7 @@ class Faults {
   void trouble_etcd();
   void slow_disk();
   void slow_stream();
+  void stick_disk();
   void mute_guard();
   void switch_over();
   void fail_over();

@@ -66,10 +66,11 @@ struct Guard {
   std::uint64_t kills = 0;
 };
 
-struct Weather {           // what slows one machine down
-  Duration disk{0};        // starts, checkpoints and looks take up to this much longer
-  Duration stream{0};      // WAL arrives up to this much later
-  double link_errors = 0;  // of the guard's socket
+struct Weather {            // what slows one machine down
+  Duration disk{0};         // starts, checkpoints and looks take up to this much longer
+  Duration stream{0};       // WAL arrives up to this much later
+  bool disk_stuck = false;  // nothing is committed
+  double link_errors = 0;   // of the guard's socket
 };
 
 class Cluster;

@@ -67,7 +67,7 @@ void Machine::write_checkpoint() {
 }
 
 void Machine::commit() {
-  if (!writable()) return;
+  if (!writable() || weather.disk_stuck) return;
   std::uint64_t bytes = world_.chance(0.02) ? 20'000 + world_.below(150'000) : 80 + 8 * world_.below(20);
   if (cluster_.bulk_writes && world_.chance(0.1)) bytes = (5U << 20U) + world_.below(60U << 20U);
   (void)disk.wal.append(cluster_.next_number(), bytes);

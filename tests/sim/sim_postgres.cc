@@ -293,6 +293,7 @@ Task<Result<void>> SimPostgres::promote(Timeline taken, TimePoint) {
 Task<Result<void>> SimPostgres::checkpoint(TimePoint deadline) {
   if (!machine_.answers()) co_return fail(Errc::Unavailable, "cannot write a checkpoint", {}, "no connection");
   const auto pid = machine_.server->pid;
+  while (machine_.weather.disk_stuck && clock_.now() < deadline) co_await sleep_for(clock_, kPiece);
   const TimePoint done = clock_.now() + machine_.disk_time(5ms, 300ms);
   co_await sleep_until(clock_, std::min(done, deadline));
   if (done > deadline) co_return fail(Errc::Timeout, "the checkpoint takes too long");
@@ -406,6 +407,14 @@ Task<Result<void>> SimPostgres::rewind(postgres::Upstream leader, postgres::Prog
   machine_.failed_rewinds = 0;
   cluster_.world.note("{}: rewound to {}, consistent from {}", machine_.name.text(), to_string(disk.wal.end()),
                       to_string(disk.min_recovery_end));
+  co_return Result<void>();
+}
+
+Task<Result<void>> SimPostgres::probe_writes(TimePoint deadline) {
+  while (machine_.weather.disk_stuck) {
+    if (clock_.now() >= deadline) co_return fail(Errc::Timeout, "the disk takes no writes");
+    co_await sleep_for(clock_, kPoll);
+  }
   co_return Result<void>();
 }
 

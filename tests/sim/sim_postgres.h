@@ -45,6 +45,7 @@ class SimPostgres final : public postgres::Postgres {
   Task<Result<void>> rewind(postgres::Upstream leader, postgres::Progress progress) override;
   [[nodiscard]] bool can_rewind() override { return true; }
   Task<Result<WalEnd>> find_wal_end(TimePoint deadline) override;
+  Task<Result<void>> probe_writes(TimePoint deadline) override;
   Task<Result<void>> crash_recover(TimePoint deadline) override;
   Result<void> set_aside_data_directory() override;
   Task<Result<void>> remove_data_directory() override;

@@ -95,6 +95,17 @@ TEST(Lead, AScheduledSwitchoverWaitsForItsTimeAndExpires) {
   EXPECT_EQ(world.action(), Action::ClearFailover);
 }
 
+TEST(Lead, ALeaderWhoseDiskTakesNoWritesHandsOverToWhoeverHoldsWhatWasFlushed) {
+  World world;
+  world.led_by(kA).as_primary().self.writes_stuck = true;
+  EXPECT_TRUE(needs_peers(world.view, world.self, kNow));
+  world.peer(kB, Lsn(999));
+  EXPECT_EQ(world.action(), Action::KeepLeading) << "b lacks a byte";
+  world.peer(kC, Lsn(1000));
+  EXPECT_EQ(world.action(), Action::HandoverCrashed);
+  EXPECT_EQ(world.decide().target, kC);
+}
+
 TEST(Recover, ACrashedLeaderIsStartedInPlace) {
   World world;
   world.led_by(kA).as_primary().stopped(ControlState::InProduction).self.crashed = true;
