@@ -89,10 +89,19 @@ Task<void> Agent::Impl::execute(Decision decision) {
 }
 
 Task<void> Agent::Impl::acquire_leader() {
+  const ViewPtr decided_on = view();
   const TimePoint deadline = dcs_deadline();
   auto lease = co_await p.store.ensure_lease(deadline);
   if (!lease) {
     log.warning("cannot take the leader key: {}", lease.error().message());
+    co_return;
+  }
+  // The compare is with what the view shows now; the decision was made on what it showed before the lease was there.
+  const ViewPtr seen = view();
+  if (seen->status_revision != decided_on->status_revision || seen->history_revision != decided_on->history_revision ||
+      seen->sync.mod_revision != decided_on->sync.mod_revision ||
+      seen->reserved_revision != decided_on->reserved_revision) {
+    wake();
     co_return;
   }
   // A promise that was given while the lease was asked for; and none is given until the answer is known.

@@ -101,7 +101,10 @@ Task<Result<bool>> SimPeers::post_failsafe(std::string api_url, std::string body
   std::function<void(Answer<Reply>)> start = [this, host, sender, ttl, deadline](Answer<Reply> answer) {
     Cluster& cluster = cluster_;
     const std::size_t from = machine_.place;
-    (void)process_.clock.call_at(deadline, [answer] { answer(fail(Errc::Timeout, "no answer in time")); });
+    const bool silence_counts = cluster.rules.failsafe_silence_counts;
+    (void)process_.clock.call_at(deadline, [answer, silence_counts] {
+      answer(silence_counts ? Reply(true) : Reply(fail(Errc::Timeout, "no answer in time")));
+    });
     Machine* peer = cluster.find(host);
     if (peer == nullptr || !cluster.network.reaches(from, peer->place)) return;
     cluster.world.after(cluster.network.latency(), [&cluster, from, peer, sender, ttl, answer] {
@@ -111,7 +114,7 @@ Task<Result<bool>> SimPeers::post_failsafe(std::string api_url, std::string body
         if (cluster.rules.failsafe_promise_forgotten) return answer(true);
         const auto reply = parts->agent.failsafe_ping(sender, {}, {}, ttl);
         if (!cluster.network.reaches(peer->place, from)) return;
-        const bool accepted = reply.status == 200 || cluster.rules.failsafe_refusals_ignored;
+        const bool accepted = reply.status == 200;
         cluster.world.after(cluster.network.latency(), [answer, accepted] { answer(accepted); });
       });
     });

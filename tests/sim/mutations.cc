@@ -114,8 +114,8 @@ std::vector<Mutation> make_mutations() {
                    step.kind = ha::SyncStep::Kind::SetNames;
                    step.names = ha::SyncNames();
                  })});
-  all.push_back({"failsafe_refused", "failsafe mode carries a leader only while every member answers with its promise",
-                 with([](Rules& rules) { rules.failsafe_refusals_ignored = true; })});
+  all.push_back({"failsafe_silence", "failsafe mode carries a leader only while every member answers with its promise",
+                 with([](Rules& rules) { rules.failsafe_silence_counts = true; })});
   all.push_back({"failsafe_promise_broken", "a member that has promised not to lead does not",
                  with([](Rules& rules) { rules.failsafe_promise_forgotten = true; })});
   all.push_back({"never_release", "a leader that cannot start its server gives the lead up",

@@ -20,7 +20,7 @@ struct Rules {
   bool rewind_works = true;                 // a rewind changes anything
   bool timelines_reserved = true;           // a promotion leaves out the timelines that others may have begun
   bool watch_resumes = true;                // a new watch begins where the last one ended
-  bool failsafe_refusals_ignored = false;   // a member's refusal counts as its promise
+  bool failsafe_silence_counts = false;     // a member that does not answer counts as one that has promised
   bool failsafe_promise_forgotten = false;  // a member that was asked does not know it afterwards
   bool wal_read_to_its_end = true;          // the end of a dead server's WAL is found where it is
   bool checkpoint_tells_start = true;       // the shutdown checkpoint's place is told, not a place before it
