@@ -68,12 +68,13 @@ std::string describe_parameters(const std::string& bin_dir) {
   spec.argv = {bin_dir.empty() ? "postgres" : bin_dir + "/postgres", "--describe-config"};
   spec.output_limit = kDescriptionMax;
   std::string text;
-  auto work = [](Clock& time, postgres::ChildSpec child, std::string& out) -> Task<void> {
+  auto work = [](Clock& time, postgres::ChildSpec child, std::string& out, asio::io_context& until) -> Task<void> {
     const TimePoint deadline = time.now() + kDescribe;
     auto ended = co_await postgres::run_program(time, std::move(child), deadline);
     if (ended && ended->ok()) out = std::move(ended->output);
+    until.stop();  // the clock's timer never runs out of work
   };
-  asio::co_spawn(loop, work(*clock, std::move(spec), text), asio::detached);
+  asio::co_spawn(loop, work(*clock, std::move(spec), text, loop), asio::detached);
   loop.run();
   return text;
 }

@@ -17,8 +17,8 @@ struct ChildSpec {
   std::vector<std::string> argv;                   // argv[0]: a path, or a name looked up in PATH
   std::map<std::string, std::string> environment;  // over ours; see child_environment
   std::string directory;
-  std::string input;                     // at most 64 kB, given on standard input; a secret may be in it
-  bool dies_with_us = true;              // a tool that writes the data directory must not outlive the agent
+  std::string input;         // at most 64 kB, given on standard input; a secret may be in it
+  bool dies_with_us = true;  // a tool that writes the data directory must not outlive the agent
   std::size_t output_limit = std::size_t{64} * 1024;  // the last bytes of what it printed are kept
 };
 
