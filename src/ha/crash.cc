@@ -5,7 +5,7 @@
 namespace pgvigil::ha {
 namespace {
 
-constexpr WalBytes kQuickerInPlace{32 * 1024 * 1024};
+constexpr WalBytes kQuickerInPlace{std::int64_t{32} << 20};
 
 // Empty: `name` holds all of the WAL that ends at `crash`. A position on another timeline says nothing.
 std::string lacks(const PeerReport& report, const WalEnd& crash) {

@@ -44,7 +44,7 @@ Answer repair(const Situation& at) {
 
 MemberName upstream_of(const ClusterView& view, const LocalState& self) {
   if (self.tags.nostream || !view.leader || view.leader->name == self.name) return {};
-  const MemberName wanted(self.tags.replicatefrom);
+  MemberName wanted(self.tags.replicatefrom);
   if (!wanted.empty() && wanted != self.name && view.member(wanted) != nullptr) {
     // Two members that name each other would stream from nobody: then both take the leader.
     const auto* other = view.member(wanted);

@@ -58,9 +58,10 @@ class Stream {
   [[nodiscard]] virtual std::string tls_error() const = 0;
 
   // Stops receiving and, once nothing of this loop refers to the stream, calls back on the loop's thread with what
-  // another loop can adopt. Bytes already sent by send() go out first. Not while a TLS handshake is under way. The Stream itself is dead
-  // once the callback has returned: its owner lets go of the StreamPtr, by release() at the call of detach() or by
-  // reset() inside the callback. Closing before that takes the request back, the callback is then never made.
+  // another loop can adopt. Bytes already sent by send() go out first. Not while a TLS handshake is under way. The
+  // Stream itself is dead once the callback has returned: its owner lets go of the StreamPtr, by release() at the call
+  // of detach() or by reset() inside the callback. Closing before that takes the request back, the callback is then
+  // never made.
   virtual void detach(std::function<void(Detached)> done) = 0;
 
  protected:

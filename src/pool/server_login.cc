@@ -160,7 +160,9 @@ bool ServerLogin::on_message(char type, std::string_view body) {
       return false;
     case 'N':
     case 'A': return true;
-    case 'Z': return on_ready();
+    case 'Z':
+      if (body.size() != 1) break;
+      return on_ready();
     default:
       if (phase_ == Phase::ConnectQuery) return true;
       break;

@@ -131,14 +131,28 @@ Verdict Server::on_linked_reply(char type, std::uint32_t body, std::string_view 
       if (!requests_.empty() && requests_.front().type == 'E') confirm('E');
       if (type != 's') copy_ended(false);
       return {Kind::Forward};
-    case 'E': on_error_reply(); return {Kind::Forward};
+    case 'E':
+      if (client_->can_repeat_batch()) {
+        if (begin.size() < body && body <= 8192) return {Kind::More};
+        repeat_due_ = plan_is_void(begin);
+      }
+      on_error_reply();
+      return {repeat_due_ ? Kind::Drop : Kind::Forward};
     case 'G': copy_ = Copy::In; return {Kind::Forward};
     case 'H': copy_ = Copy::Out; return {Kind::Forward};
     case 'W': copy_ = Copy::Both; return {Kind::Forward};
     case 'c':
       if (copy_ == Copy::Out) copy_ = Copy::None;
       return {Kind::Forward};
-    case 'Z': on_ready(begin[0]); return {state_ == ServerState::Closed ? Kind::Abort : Kind::Forward};
+    case 'Z': {
+      if (body != 1) {
+        close_with_client("broken ReadyForQuery from server", {"08P01", "server conn crashed?"});
+        return {Kind::Abort};
+      }
+      const bool hidden = repeat_due_;
+      on_ready(begin[0]);
+      return {state_ == ServerState::Closed ? Kind::Abort : hidden ? Kind::Drop : Kind::Forward};
+    }
     case 'K': return {Kind::Drop};
     default: close_with_client("unknown pkt", {"08P01", "unknown pkt"}); return {Kind::Abort};
   }

@@ -1,9 +1,18 @@
 """When a client gets a server connection and when it gives it back, in each pool mode."""
 
+import os
+import time
+
 import pytest
 
+from harness import wait_for
 from pool_harness import Background, backend_of, failure_of, rows_of, since, value_of
 from pool_wire import COPY_DONE, FLUSH, SYNC, TERMINATE, bind, copy_data, describe, errors, execute, kinds, parse, query
+
+
+# Each worker has idle servers of its own, and serves its own queue in strict order. Between workers a client goes first
+# once it has waited 2 ms longer (docs/pool-process.md, "Several workers"), so exact order is one worker's.
+ONE_WORKER = {"workers": 1} if not os.environ.get("PGVIGIL_POOLER") else {}
 
 
 def one_connection(pool, mode="transaction", **settings):
@@ -297,7 +306,7 @@ def test_a_disconnect_without_terminate_keeps_an_idle_server_in_session_mode(poo
 
 
 def test_idle_servers_are_reused_last_in_first_out(pool):
-    pooler = pool({"default_pool_size": 3})
+    pooler = pool({"default_pool_size": 3, **ONE_WORKER})
     holders = [pooler.raw() for _ in range(3)]
     backends = []
     for holder in holders:
@@ -310,7 +319,7 @@ def test_idle_servers_are_reused_last_in_first_out(pool):
 
 
 def test_server_round_robin_uses_idle_servers_in_turn(pool):
-    pooler = pool({"default_pool_size": 3, "server_round_robin": 1})
+    pooler = pool({"default_pool_size": 3, "server_round_robin": 1, **ONE_WORKER})
     holders = [pooler.raw() for _ in range(3)]
     for holder in holders:
         holder.query("BEGIN")
@@ -321,7 +330,7 @@ def test_server_round_robin_uses_idle_servers_in_turn(pool):
 
 
 def test_waiting_clients_are_served_oldest_first(pool):
-    pooler = one_connection(pool)
+    pooler = one_connection(pool, **ONE_WORKER)
     holder = pooler.raw()
     holder.query("BEGIN")
     holder.query("CREATE TABLE IF NOT EXISTS turns (n serial, who int)")
@@ -334,6 +343,24 @@ def test_waiting_clients_are_served_oldest_first(pool):
         client.until("Z")
     assert [r[0] for r in pooler.query("SELECT who FROM turns ORDER BY n")] == list(range(8))
     holder.query("DROP TABLE turns")
+
+
+def test_no_waiting_client_is_overtaken_by_a_much_later_one_on_another_worker(pool):
+    pooler = one_connection(pool)
+    holder = pooler.raw()
+    holder.query("BEGIN")
+    holder.query("CREATE TABLE IF NOT EXISTS far_apart (n serial, who int)")
+    clients = [pooler.raw() for _ in range(8)]
+    for i, client in enumerate(clients):
+        client.send(query(f"INSERT INTO far_apart (who) VALUES ({i})"))
+        pooler.wait_pool(cl_waiting=i + 1)
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 0.03, 5, "the distance between two waits is what this is about")
+    holder.query("COMMIT")
+    for client in clients:
+        client.until("Z")
+    assert [r[0] for r in pooler.query("SELECT who FROM far_apart ORDER BY n")] == list(range(8))
+    holder.query("DROP TABLE far_apart")
 
 
 def test_an_abandoned_query_of_a_waiting_client_is_not_executed(pool):
