@@ -11,6 +11,15 @@ std::optional<LimitSlot> LimitSlot::try_take(std::atomic<int>& used, int limit) 
   return std::nullopt;
 }
 
+bool LimitSlot::give_back_above(int least) {
+  for (int n = used_ == nullptr ? least : used_->load(); n > least;) {
+    if (!used_->compare_exchange_weak(n, n - 1)) continue;
+    used_ = nullptr;
+    return true;
+  }
+  return false;
+}
+
 pgwire::ScramSecret User::ad_hoc_secret(const std::string& password, std::uint32_t iterations) {
   const std::lock_guard lock(mutex_);
   if (!ad_hoc_ || ad_hoc_for_ != password || ad_hoc_->iterations != iterations) {

@@ -36,6 +36,8 @@ class LimitSlot {
   ~LimitSlot() { give_back(); }
   // `limit` <= 0: unlimited, counted all the same.
   static std::optional<LimitSlot> try_take(std::atomic<int>& used, int limit);
+  // Gives it back only while more than `least` are taken: of two threads that both see one too many, one closes it.
+  bool give_back_above(int least);
   void give_back() {
     if (used_ != nullptr) used_->fetch_sub(1);
     used_ = nullptr;

@@ -58,6 +58,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   // Ends it. Whoever has it linked is told the reason, too.
   void close(std::string_view reason);
   void close_with_client(std::string_view reason, const Refusal& refusal);
+  // Takes itself out of the pool's count if that holds more than `least`; it is to be closed then.
+  bool give_up_place_above(int least) { return slots_.pool.give_back_above(least); }
   // Ends it during login. `told_to_waiting`: the server's own error, which waiting clients get when no other connection
   // is up.
   void login_failed(const std::string& reason, const std::optional<Refusal>& told_to_waiting);

@@ -494,7 +494,7 @@ void PoolShard::check_unlinked(TimePoint now) {
       }
     }
     if (settings.server_idle_timeout.count() > 0 && now - server.last_activity() > settings.server_idle_timeout &&
-        pool.servers > rules.min_pool_size) {
+        server.give_up_place_above(rules.min_pool_size)) {
       server.close("server idle timeout");
       return true;
     }
@@ -503,11 +503,11 @@ void PoolShard::check_unlinked(TimePoint now) {
   const int most = rules.pool_size + rules.reserve_pool_size;
   used.each([&](Server& server) {
     if (over(server)) return;
-    if (rules.pool_size > 0 && pool.servers > most) server.close("too many servers in the pool");
+    if (rules.pool_size > 0 && server.give_up_place_above(most)) server.close("too many servers in the pool");
   });
   idle.each([&](Server& server) {
     if (over(server)) return;
-    if (rules.pool_size > 0 && pool.servers > most) {
+    if (rules.pool_size > 0 && server.give_up_place_above(most)) {
       server.close("too many servers in the pool");
     } else if (!settings.server_check_query.empty() && now - server.last_activity() > settings.server_check_delay) {
       server.set_state(ServerState::Used);
