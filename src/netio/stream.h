@@ -28,8 +28,8 @@ class StreamHandler {
   ~StreamHandler() = default;
 };
 
-inline constexpr std::size_t kHighWater = 128 * 1024;  // above this the faster side is paused
-inline constexpr std::size_t kLowWater = 32 * 1024;
+inline constexpr std::size_t kHighWater = std::size_t{128} << 10;  // above this the faster side is paused
+inline constexpr std::size_t kLowWater = std::size_t{32} << 10;
 
 // A stream between two loops: no operation of the old loop refers to it any more.
 class DetachedState;
