@@ -1,21 +1,16 @@
 #include "pool/dial.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <iterator>
 
+#include "pool/socket_options.h"
 #include "pool/worker.h"
 
 namespace pgvigil::pool {
 namespace {
-
-void set_int(int fd, int level, int option, int value) {
-  // A kernel that does not take an option works without it.
-  static_cast<void>(setsockopt(fd, level, option, &value, sizeof value));
-}
 
 void set_port(Address& address, int port) {
   const auto wire = htons(static_cast<std::uint16_t>(port));
@@ -27,22 +22,6 @@ void set_port(Address& address, int port) {
 }
 
 }  // namespace
-
-void set_socket_options(int fd, const poolcfg::Settings& settings, bool unix_socket) {
-  if (unix_socket) return;
-  set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (settings.tcp_keepalive != 0) {
-    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    if (settings.tcp_keepidle > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, settings.tcp_keepidle);
-    if (settings.tcp_keepintvl > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, settings.tcp_keepintvl);
-    if (settings.tcp_keepcnt > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, settings.tcp_keepcnt);
-  }
-  if (settings.tcp_user_timeout > 0) set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, settings.tcp_user_timeout);
-  if (settings.tcp_socket_buffer > 0) {
-    set_int(fd, SOL_SOCKET, SO_SNDBUF, settings.tcp_socket_buffer);
-    set_int(fd, SOL_SOCKET, SO_RCVBUF, settings.tcp_socket_buffer);
-  }
-}
 
 Dial::~Dial() {
   *alive_ = false;
@@ -91,7 +70,8 @@ void Dial::begin(const Address& address) {
     refused(errno);
     return;
   }
-  set_socket_options(fd_, worker_.settings(), address.unix_socket());
+  // A kernel that does not take an option works without it.
+  if (!address.unix_socket()) tune_tcp(fd_, worker_.settings());
   if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address_.storage), address_.size) == 0) {
     const int fd = std::exchange(fd_, -1);
     finish(fd);

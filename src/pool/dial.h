@@ -43,7 +43,4 @@ class Dial {
   netio::Loop::WatchId watch_ = 0;
 };
 
-// Keepalive, user timeout, buffer sizes, no delay: as the settings say. Unix sockets need none of it.
-void set_socket_options(int fd, const poolcfg::Settings& settings, bool unix_socket);
-
 }  // namespace pgvigil::pool

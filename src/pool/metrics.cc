@@ -145,19 +145,6 @@ void lists(MetricsText& text, const Snapshot& snapshot) {
   }
 }
 
-std::string_view state_text(ServerState state) {
-  switch (state) {
-    case ServerState::Login: return "new";
-    case ServerState::Idle: return "idle";
-    case ServerState::Active: return "active";
-    case ServerState::Used: return "used";
-    case ServerState::Tested: return "tested";
-    case ServerState::BeingCanceled: return "being_canceled";
-    case ServerState::Closed: return "closed";
-  }
-  return "closed";
-}
-
 void servers(MetricsText& text, const std::vector<ServerFact>& all) {
   std::map<std::tuple<std::string_view, std::string_view, ServerState, std::string, bool>, int> counts;
   for (const auto& server : all) {
@@ -169,7 +156,7 @@ void servers(MetricsText& text, const std::vector<ServerFact>& all) {
     const auto& [user, database, state, where, close_needed] = key;
     text.sample(count, {{"user", std::string(user)},
                         {"database", std::string(database)},
-                        {"state", std::string(state_text(state))},
+                        {"state", std::string(to_string(state))},
                         {"addr", where},
                         {"close_needed", close_needed ? "true" : "false"}});
   }
