@@ -19,10 +19,12 @@ endif()
 
 find_program(PGVIGIL_CCACHE ccache)
 if(PGVIGIL_CCACHE)
-  # Precompiled headers need these to be cacheable at all (ccache manual, "Precompiled headers").
+  # Precompiled headers need the sloppiness to be cacheable at all (ccache manual, "Precompiled headers"); the base
+  # directory lets every clone and worktree of the project share one cache.
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${PGVIGIL_CCACHE})
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${PGVIGIL_CCACHE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
   else()

@@ -64,9 +64,10 @@ void Client::close(std::string_view reason) {
     login_->abandon();
     worker_.bury(std::shared_ptr<void>(std::move(login_)));
   }
-  stream_.reset();
+  // Before the socket closes: a client that sees its end may come again at once, and finds its place free.
   --pooler.client_count;
   --worker_.client_count;
+  stream_.reset();
   worker_.bury(std::unique_ptr<Client>(this));
 }
 

@@ -272,10 +272,17 @@ class Pooler:
     def listens(self):
         if not self.process.running():
             raise AssertionError(f"the pooler ended at once: {self.stderr()}{self.log()}")
-        self.plain_socket().close()
+        self.knock()
         if self.settings.get("listen_addr") and self.settings.get("unix_socket_dir") == self.directory:
-            self.plain_socket(unix=True).close()
+            self.knock(unix=True)
         return True
+
+    def knock(self, unix=False):
+        """Comes and goes without a word, and waits until the pooler has closed too: the visit counts nowhere any more."""
+        with contextlib.closing(self.plain_socket(unix)) as s:
+            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                assert s.recv(1) == b""
 
     def plain_socket(self, unix=False):
         if unix or not self.settings.get("listen_addr"):
