@@ -138,7 +138,6 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   bool linked_and_ready(Server& server);
   void release_server_at_close();
   void request_begins();
-  void push_request(char type, std::uint32_t body, std::string_view begin);
   void push(char type, Answer answer = Answer::Forward, StatementPtr statement = nullptr);
   void to_server(std::string_view bytes);
   void record(std::string_view bytes);
@@ -151,7 +150,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void prepare(const StatementPtr& statement, bool answer_to_client);
   bool serve_unnamed(const StatementPtr& statement);
   void record_batch(const StatementPtr& statement);
-  [[nodiscard]] StatementPtr named(std::string_view name) const;
+  [[nodiscard]] const StatementPtr* named(std::string_view name) const;
   [[nodiscard]] bool tracks_statements() const;
 
   Worker& worker_;
@@ -163,7 +162,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   User* user_ = nullptr;  // who logged in
   Database* database_ = nullptr;
   ParameterSetPtr parameters_;
-  std::unique_ptr<std::unordered_map<std::string, StatementPtr>> statements_;
+  std::unique_ptr<NamedStatements> statements_;
   StatementPtr unnamed_;  // the unnamed statement, while it stands for a prepared one of the server
   // What went to the server since a batch began whose Parse was answered from what is prepared already.
   struct Batch {

@@ -96,10 +96,10 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
 
 // --- prepared statements
 
-StatementPtr Client::named(std::string_view name) const {
+const StatementPtr* Client::named(std::string_view name) const {
   if (!statements_) return nullptr;
-  const auto found = statements_->find(std::string(name));
-  return found == statements_->end() ? nullptr : found->second;
+  const auto found = statements_->find(name);
+  return found == statements_->end() ? nullptr : &found->second;
 }
 
 Verdict Client::tracked_header(char type, std::uint32_t body, std::string_view begin) {
@@ -113,8 +113,8 @@ Verdict Client::tracked_header(char type, std::uint32_t body, std::string_view b
       if (begin.empty() && body > 0) return {Kind::More};
       if (body == 0) break;
       if (begin[0] != '\0') return {Kind::Whole};
-      unnamed_ = nullptr;
       if (worker_.settings().prepare_unnamed != 0 && body <= kUnnamedBytesMax) return {Kind::Whole};
+      unnamed_ = nullptr;
       return pass();
     case 'B': return bind_header(body, begin);
     case 'D':
@@ -144,27 +144,27 @@ Verdict Client::bind_header(std::uint32_t body, std::string_view begin) {
     refuse("broken Bind packet");
     return {Kind::Abort};
   }
-  StatementPtr statement = name.empty() ? unnamed_ : named(name);
-  if (!name.empty() && statement == nullptr) {
-    refuse("prepared statement did not exist");
-    return {Kind::Abort};
-  }
-  if (statement == nullptr) {
+  if (name.empty() && unnamed_ == nullptr) {
     push('B');
     return {Kind::Forward};
   }
+  const StatementPtr* found = name.empty() ? &unnamed_ : named(name);
+  if (found == nullptr) {
+    refuse("prepared statement did not exist");
+    return {Kind::Abort};
+  }
   if (!name.empty()) shard_->statistics.binds.add(1);
   walker_.flush();
-  ensure_prepared(statement);
+  ensure_prepared(*found);
+  const std::string& server_name = (*found)->server_name();
   const auto names = static_cast<std::uint32_t>(portal.size() + name.size() + 2);
-  const auto new_names = static_cast<std::uint32_t>(portal.size() + statement->server_name().size() + 2);
-  std::string head;
-  head.reserve(pgwire::kHeaderBytes + new_names);
-  head += 'B';
+  const auto new_names = static_cast<std::uint32_t>(portal.size() + server_name.size() + 2);
+  std::string& head = worker_.scratch;
+  head.assign(1, 'B');
   head.resize(pgwire::kHeaderBytes);
   pgwire::store32(head.data() + 1, body - names + new_names + 4);
   head.append(portal).push_back('\0');
-  head.append(statement->server_name()).push_back('\0');
+  head.append(server_name).push_back('\0');
   to_server(head);
   push('B');
   return {Kind::Tail, names};
@@ -189,8 +189,9 @@ bool Client::whole_parse(std::string_view body) {
   }
   if (name.empty()) {
     // A text that comes for the first time may well never come again: it is passed on as it is.
-    const bool seen = worker_.seen_before(std::hash<std::string_view>{}(rest));
-    if (!seen || !serve_unnamed(worker_.pooler().statements.intern(rest))) {
+    const StatementPtr& seen = worker_.seen_texts.recall(rest, worker_.pooler().statements);
+    if (seen == nullptr || !serve_unnamed(seen)) {
+      unnamed_ = nullptr;
       std::string message;
       pgwire::parse(message, {}, rest);
       to_server(message);
@@ -205,25 +206,20 @@ bool Client::whole_parse(std::string_view body) {
   }
   shard_->statistics.client_parses.add(1);
   StatementPtr statement = worker_.pooler().statements.intern(rest);
-  if (!statements_) statements_ = std::make_unique<std::unordered_map<std::string, StatementPtr>>();
+  if (!statements_) statements_ = std::make_unique<NamedStatements>();
   statements_->emplace(std::string(name), statement);
   prepare(statement, true);
   return true;
 }
 
 void Client::ensure_prepared(const StatementPtr& statement) {
-  if (server_->statements().has(*statement)) {
-    server_->statements().use(*statement);
-    return;
-  }
-  prepare(statement, false);
+  if (!server_->statements().use_if_there(*statement)) prepare(statement, false);
 }
 
 // The statement is on the server when the client's next message arrives there. `answer_to_client`: it sent a Parse.
 void Client::prepare(const StatementPtr& statement, bool answer_to_client) {
   ServerStatements& there = server_->statements();
-  if (there.has(*statement)) {
-    there.use(*statement);
+  if (there.use_if_there(*statement)) {
     if (answer_to_client) server_->fake('P');
     return;
   }
@@ -245,16 +241,15 @@ void Client::prepare(const StatementPtr& statement, bool answer_to_client) {
 bool Client::serve_unnamed(const StatementPtr& statement) {
   ServerStatements& there = server_->statements();
   const std::uint64_t epoch = shard_->pool.database.schema_epoch.load(std::memory_order_relaxed);
-  if (there.sure(*statement, epoch)) {
-    there.use(*statement);
-    unnamed_ = statement;
-    if (server_->quiet() && server_->transaction_status() == 'I') record_batch(statement);
+  if (there.use_if_sure(*statement, epoch)) {
+    if (unnamed_ != statement) unnamed_ = statement;
+    if (server_->fakes_only() && server_->transaction_status() == 'I') record_batch(statement);
     server_->fake('P');
     return true;
   }
   if (there.has(*statement)) {
     // Its Parse is on the way and may yet be skipped behind an error: a later batch must not rest on it.
-    if (!server_->quiet()) return false;
+    if (!server_->fakes_only()) return false;
     std::string message;
     pgwire::close_statement(message, statement->server_name());
     to_server(message);
@@ -295,7 +290,7 @@ void Client::record(std::string_view bytes) {
 
 void Client::record_batch(const StatementPtr& statement) {
   if (batch_ == nullptr) batch_ = std::make_unique<Batch>();
-  batch_->statement = statement;
+  if (batch_->statement != statement) batch_->statement = statement;
   batch_->bytes.clear();
   batch_->types.clear();
   batch_->recording = true;
@@ -344,16 +339,17 @@ bool Client::whole_describe(std::string_view body) {
     refuse("broken Describe packet");
     return false;
   }
-  const StatementPtr statement = name.empty() ? unnamed_ : named(name);
-  if (statement == nullptr) {
+  const StatementPtr* found = name.empty() ? &unnamed_ : named(name);
+  if (found == nullptr || *found == nullptr) {
     refuse("prepared statement did not exist");
     return false;
   }
-  ensure_prepared(statement);
-  std::string message;
+  ensure_prepared(*found);
+  std::string& message = worker_.scratch;
+  message.clear();
   {
     pgwire::MessageWriter writer(message, 'D');
-    writer.byte('S').cstring(statement->server_name());
+    writer.byte('S').cstring((*found)->server_name());
   }
   to_server(message);
   push('D');
@@ -368,7 +364,10 @@ bool Client::whole_close(std::string_view body) {
     refuse("broken Close packet");
     return false;
   }
-  if (statements_) statements_->erase(std::string(name));
+  if (statements_) {
+    const auto found = statements_->find(name);
+    if (found != statements_->end()) statements_->erase(found);
+  }
   if (server_ == nullptr) {
     forward(std::string_view("3\0\0\0\4", 5));
   } else {

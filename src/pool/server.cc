@@ -174,13 +174,7 @@ void Server::restore_parameters(std::string_view sql) {
   stream_->send(message);
 }
 
-void Server::fake(char request_type) {
-  if (requests_.empty() && !walker_.inside_message() && !in_error_) {
-    client_->forward(request_type == 'P' ? std::string_view("1\0\0\0\4", 5) : std::string_view("3\0\0\0\4", 5));
-    return;
-  }
-  requests_.push_back({request_type, Answer::Fake, nullptr});
-}
+void Server::fake(char request_type) { requests_.push_back({request_type, Answer::Fake, nullptr}); }
 
 // --- moving to another worker
 

@@ -79,8 +79,12 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   void send(const netio::Slice& slice) { stream_->send(slice); }
   void send(std::string_view bytes) { stream_->send(bytes); }
   Requests& requests() { return requests_; }
-  // A reply that is made up: at once when nothing is outstanding before it.
+  // A reply that is made up when its turn comes. It leaves together with the server's next one, in one packet to the
+  // client; answer_fakes() sends it where the client's piece of the stream has asked the server for nothing else.
   void fake(char request_type);
+  void answer_fakes() {
+    if (!requests_.empty() && fakes_only()) emit_fakes();
+  }
   // Runs a simple query of our own; the state is Tested until its ReadyForQuery.
   void run_internal_query(std::string_view sql);
   // SET commands before a client's request; on_parameters_set() of the client follows.
@@ -112,6 +116,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   ServerStatements& statements();
   [[nodiscard]] std::size_t statement_count() const { return statements_ ? statements_->size() : 0; }
   [[nodiscard]] bool quiet() const { return requests_.empty() && !walker_.inside_message(); }
+  // Quiet but for replies that are to be made up.
+  [[nodiscard]] bool fakes_only() const;
   [[nodiscard]] std::string log_name() const;
 
   // Cancel requests on their way to it: it is not handed out until they have arrived.

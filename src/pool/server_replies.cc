@@ -1,4 +1,6 @@
 // What a server connection says, message by message, and what it means for the requests that are outstanding.
+#include <algorithm>
+
 #include "pgwire/messages.h"
 #include "pool/client.h"
 #include "pool/server.h"
@@ -221,6 +223,11 @@ bool Server::confirm(char request_type) {
   return forward;
 }
 
+bool Server::fakes_only() const {
+  if (walker_.inside_message()) return false;
+  return std::all_of(requests_.begin(), requests_.end(), [](const Request& r) { return r.answer == Answer::Fake; });
+}
+
 void Server::emit_fakes() {
   if (client_ == nullptr || in_error_) return;
   while (!requests_.empty() && requests_.front().answer == Answer::Fake) {
@@ -274,8 +281,7 @@ void Server::copy_ended(bool failed) {
     }
   }
   if (end == first && failed && !simple) end = requests_.size();
-  requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(first),
-                  requests_.begin() + static_cast<std::ptrdiff_t>(end));
+  requests_.erase(first, end);
 }
 
 void Server::on_ready(char status) {

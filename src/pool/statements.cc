@@ -42,14 +42,33 @@ std::size_t StatementTable::size() const {
   return total;
 }
 
-void ServerStatements::use(const Statement& statement) {
-  const auto entry = entries_.find(&statement);
-  if (entry != entries_.end()) order_.splice(order_.end(), order_, entry->second);
+const StatementPtr& SeenTexts::recall(std::string_view query_and_types, StatementTable& table) {
+  static const StatementPtr kNone;
+  if (places_.empty()) places_.resize(kPlaces);
+  const std::size_t hash = std::hash<std::string_view>{}(query_and_types);
+  Place& place = places_[hash % kPlaces];
+  if (place.hash != hash) {
+    place = {hash, nullptr};
+    return kNone;
+  }
+  if (place.statement != nullptr && place.statement->query_and_types() == query_and_types) return place.statement;
+  StatementPtr& kept = query_and_types.size() <= kKeepBytesMax ? place.statement : large_;
+  kept = table.intern(query_and_types);
+  return kept;
 }
 
-bool ServerStatements::sure(const Statement& statement, std::uint64_t epoch) const {
+bool ServerStatements::use_if_there(const Statement& statement) {
   const auto entry = entries_.find(&statement);
-  return entry != entries_.end() && entry->second->confirmed && entry->second->epoch == epoch;
+  if (entry == entries_.end()) return false;
+  use(entry->second);
+  return true;
+}
+
+bool ServerStatements::use_if_sure(const Statement& statement, std::uint64_t epoch) {
+  const auto entry = entries_.find(&statement);
+  if (entry == entries_.end() || !entry->second->confirmed || entry->second->epoch != epoch) return false;
+  use(entry->second);
+  return true;
 }
 
 void ServerStatements::add(StatementPtr statement, std::uint64_t epoch) {

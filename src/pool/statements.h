@@ -5,12 +5,14 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace pgvigil::pool {
 
@@ -30,6 +32,13 @@ class Statement {
 };
 using StatementPtr = std::shared_ptr<const Statement>;
 
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+// A client's own names for statements.
+using NamedStatements = std::unordered_map<std::string, StatementPtr, TextHash, std::equal_to<>>;
+
 // From any thread. An entry lives as long as a client or a server connection refers to it.
 class StatementTable {
  public:
@@ -46,13 +55,31 @@ class StatementTable {
   std::atomic<std::uint64_t> next_{1};
 };
 
+// Texts of unnamed statements that one worker saw lately. A text that comes for the first time may well never come
+// again: only one that comes back is worth an entry.
+class SeenTexts {
+ public:
+  // The entry of a text that was seen before; nothing the first time. The reference is good until the next call.
+  const StatementPtr& recall(std::string_view query_and_types, StatementTable& table);
+
+ private:
+  static constexpr std::size_t kPlaces = 4096;
+  static constexpr std::size_t kKeepBytesMax = 2048;  // longer ones are looked up in the table each time
+  struct Place {
+    std::size_t hash = 0;
+    StatementPtr statement;
+  };
+  std::vector<Place> places_;
+  StatementPtr large_;
+};
+
 // The statements of one server connection, oldest use first.
 class ServerStatements {
  public:
   [[nodiscard]] bool has(const Statement& statement) const { return entries_.count(&statement) != 0; }
+  bool use_if_there(const Statement& statement);  // moves it to the young end
   // The server has said that it has prepared it, and no change of the schema has been seen since (`epoch`).
-  [[nodiscard]] bool sure(const Statement& statement, std::uint64_t epoch) const;
-  void use(const Statement& statement);                   // moves it to the young end
+  bool use_if_sure(const Statement& statement, std::uint64_t epoch);
   void add(StatementPtr statement, std::uint64_t epoch);  // its Parse is on the way
   void confirm(const Statement& statement);
   StatementPtr remove(const Statement& statement);
@@ -67,6 +94,9 @@ class ServerStatements {
     std::uint64_t epoch;
     bool confirmed;
   };
+  void use(std::list<Entry>::iterator entry) {
+    if (std::next(entry) != order_.end()) order_.splice(order_.end(), order_, entry);
+  }
   std::list<Entry> order_;  // young at the back
   std::unordered_map<const Statement*, std::list<Entry>::iterator> entries_;
 };

@@ -11,12 +11,11 @@ namespace pgvigil::pool {
 namespace {
 
 constexpr Duration kMaintenance = std::chrono::milliseconds(333);
-constexpr std::size_t kSeenTexts = 8192;  // direct-mapped: a collision costs one statement that is not prepared
 
 }  // namespace
 
 Worker::Worker(Pooler& pooler, std::size_t index, std::unique_ptr<netio::Loop> loop)
-    : pooler_(pooler), index_(index), loop_(std::move(loop)), config_(pooler.config()), seen_(kSeenTexts) {}
+    : pooler_(pooler), index_(index), loop_(std::move(loop)), config_(pooler.config()) {}
 
 Worker::~Worker() { stop(); }
 
@@ -63,13 +62,6 @@ Client* Worker::login_by_id(std::uint64_t id) {
     if (client->id() == id) return client;
   }
   return nullptr;
-}
-
-bool Worker::seen_before(std::uint64_t hash) {
-  std::uint64_t& place = seen_[hash % kSeenTexts];
-  if (place == hash) return true;
-  place = hash;
-  return false;
 }
 
 void Worker::maintain() {

@@ -50,8 +50,8 @@ class Worker {
   List<Client> logins;   // not yet: looked at three times a second
   [[nodiscard]] const std::vector<PoolShard*>& shards() const { return shards_; }
 
-  // Texts of unnamed statements that were seen before, so that one-off queries are not prepared (see prepare_unnamed).
-  bool seen_before(std::uint64_t hash);
+  SeenTexts seen_texts;  // see prepare_unnamed
+  std::string scratch;   // for a message that is being made up and sent at once
 
  private:
   void maintain();
@@ -68,7 +68,6 @@ class Worker {
   std::vector<std::unique_ptr<Server>> dead_servers_;
   std::vector<std::shared_ptr<void>> dead_objects_;
   bool burial_due_ = false;
-  std::vector<std::uint64_t> seen_;
   std::thread thread_;
 };
 

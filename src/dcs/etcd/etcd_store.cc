@@ -1,6 +1,7 @@
 #include "dcs/etcd/etcd_store.h"
 
 #include <grpc/support/log.h>
+#include <grpcpp/create_channel.h>
 
 #include <algorithm>
 
@@ -445,11 +446,31 @@ std::unique_ptr<Watch> EtcdStore::watch(std::string key, std::string range_end, 
                      [this, number] { channels_.give_up(number); });
 }
 
+// gRPC ends its callback threads when the last channel goes, and (1.51) may then abort the process: a thread that has
+// put the last event into their queue counts it only after another one has found the queue empty and destroyed it. So
+// one channel that never connects is kept until the process ends; its one call, which fails at once, binds the queue to
+// it.
+void keep_callback_threads() {
+  struct Call {
+    grpc::ClientContext context;
+    pb::RangeRequest request;
+    pb::RangeResponse reply;
+  };
+  static const auto* const kKept = [] {
+    auto* stub = new pb::KV::Stub(grpc::CreateChannel("never-connects", nullptr));
+    auto call = std::make_shared<Call>();
+    stub->async()->Range(&call->context, &call->request, &call->reply, [call](grpc::Status) {});
+    return stub;
+  }();
+  (void)kKept;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<KvStore>> make_etcd_store(Clock& clock, Log log, EtcdOptions options) {
   // gRPC writes to standard error whatever a TLS peer does; the failed call says the same, once, to our log.
   gpr_set_log_function([](gpr_log_func_args*) {});
+  keep_callback_threads();
   PGV_TRY(credentials, make_credentials(options));
   return std::make_unique<EtcdStore>(clock, log, std::move(options), credentials);
 }
