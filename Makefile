@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PRESET ?= release
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
+# Tests mostly wait for servers: more of them than there are cores run side by side.
+TEST_JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 .PHONY: all build deps test-deps test unit lint format format-check tidy clean
 
@@ -25,12 +27,12 @@ up: build
 
 test: test-deps $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD) -j $(JOBS)
-	@cd $(BUILD) && ctest --output-on-failure --no-tests=error
+	@cd $(BUILD) && ctest -j $(TEST_JOBS) --output-on-failure --no-tests=error
 
 # Only what needs no servers; for sanitizer builds: make unit PRESET=asan-ubsan
 unit: test-deps $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD) -j $(JOBS) unit-tests
-	@cd $(BUILD) && ctest --output-on-failure --no-tests=error -L 'unit|sim'
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --no-tests=error -L 'unit|sim'
 
 lint: format-check
 	@scripts/check_layers .

@@ -44,7 +44,7 @@ foreach(source IN LISTS programs)
   target_link_libraries(cluster_${name} PRIVATE pgv_postgres pgv_dcs_etcd pgv_test_support GTest::gmock GTest::gtest)
   pgv_use_pch(cluster_${name})
   add_test(NAME cluster_${name} COMMAND cluster_${name})
-  set_tests_properties(cluster_${name} PROPERTIES LABELS cluster TIMEOUT 600)
+  set_tests_properties(cluster_${name} PROPERTIES LABELS cluster TIMEOUT 600 COST 50)
 endforeach()
 
 file(GLOB scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cluster/test_*.py)
@@ -52,7 +52,7 @@ foreach(source IN LISTS scripts)
   get_filename_component(name ${source} NAME_WE)
   string(REGEX REPLACE "^test_" "" name ${name})
   add_test(NAME cluster_${name} COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${source})
-  set_tests_properties(cluster_${name} PROPERTIES LABELS cluster TIMEOUT 1200
+  set_tests_properties(cluster_${name} PROPERTIES LABELS cluster TIMEOUT 1200 COST 50  # longer ones first
                        ENVIRONMENT "PGVIGIL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endforeach()
 
