@@ -621,3 +621,29 @@ def test_many_clients_prepare_in_transactions_on_few_servers(pool):
                 assert not errors(answers) and answers[-1].body == (b"I" if name == "e" else b"T")
         return True
     assert all(w.result(60) for w in [Background(work) for _ in range(8)])
+
+
+# --- ParseComplete that the pooler makes up ---
+
+@ours_only
+def test_a_made_up_reply_comes_at_a_flush(pool):
+    client = one_connection(pool).raw()
+    for _ in range(3):
+        assert errors(client.run("SELECT 7")) == []
+    client.send(parse("", "SELECT 7"), FLUSH).expect("1")
+    client.send(bind(), FLUSH).expect("2")
+    client.send(execute(), SYNC).expect("D C Z")
+
+
+@ours_only
+def test_made_up_replies_keep_their_place_among_the_others(pool):
+    client = one_connection(pool).raw()
+    for sql in ("SELECT 1", "SELECT 2"):
+        for _ in range(3):
+            client.run(sql)
+    first, second = [[parse("", sql), bind(), execute()] for sql in ("SELECT 1", "SELECT 2")]
+    answers = client.send(*first, *second, SYNC, *first, SYNC).expect("1 2 D C 1 2 D C Z 1 2 D C Z")
+    assert [m.values for m in answers if m.kind == "D"] == [["1"], ["2"], ["1"]]
+    # Behind an error nothing is answered until Sync, made up or not.
+    client.send(parse("", "SELECT 1"), bind(), execute("nowhere"), parse("", "SELECT 2"), bind(), SYNC).expect("1 2 E Z")
+    assert [m.values for m in client.run("SELECT 2") if m.kind == "D"] == [["2"]]
