@@ -160,7 +160,7 @@ void EtcdMembers::wait_healthy() {
 int EtcdMembers::run_ctl(const std::vector<std::string>& arguments, std::string& output) {
   std::string all;
   for (const auto& endpoint : endpoints()) all += (all.empty() ? "" : ",") + endpoint;
-  std::vector<std::string> argv{"/usr/bin/etcdctl", "--endpoints", all, "--command-timeout", "10s"};
+  std::vector<std::string> argv{"/usr/bin/etcdctl", "--endpoints", all, "--command-timeout", "30s"};
   if (settings_.tls) {
     argv.insert(argv.end(), {"--cacert", directory_ + "/ca.crt", "--cert", directory_ + "/client.crt", "--key",
                              directory_ + "/client.key"});
