@@ -124,6 +124,12 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
   if (primary) {
     const TimePoint checkpoint_deadline = now() + kStopMax;
     (void)co_await p.postgres.checkpoint(checkpoint_deadline);
+    if (!co_await drain_poolers("restart")) {
+      co_await end_drain();
+      command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {},
+                             stop_requests_ > 0 ? "the agent is told to stop" : "the lead is not proven");
+      co_return;
+    }
   }
   auto stopped = co_await stop_server(postgres::StopMode::Fast);
   if (!stopped) {
@@ -150,6 +156,7 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
     log.error("{}", started.error().message());
   } else {
     p.postgres.run_callback("on_restart", primary ? "primary" : std::string(to_string(role_)));
+    if (primary) co_await end_drain();
   }
   command_result_ = std::move(started);
 }
