@@ -35,7 +35,7 @@ Task<void> Agent::Impl::lead() {
   problem_.clear();
   initialize_is_mine_ = false;
   if (view()->drain) co_await end_drain();  // nothing is under way that it could belong to
-  if (instance_.in_recovery) {  // of a standby cluster
+  if (instance_.in_recovery) {              // of a standby cluster
     set_role(Role::StandbyLeader);
     MemberName remote;
     auto run = as_standby(remote);

@@ -17,6 +17,10 @@ postgres::RunAs Agent::Impl::as_primary() {
   postgres::RunAs run;
   run.synchronous_standby_names = sync_names_to_start_with();
   run.before_exec = [this](std::int64_t pid) -> Result<void> {
+    // A restart that takes longer than shutting down waits for it would start what nobody watches any more.
+    if (stop_requests_ > 0 && !settings().pause) {
+      return fail(Errc::Refused, "PostgreSQL is not started as the leader", {}, "the agent is told to stop");
+    }
     if (arm_guard(pid)) return {};
     return fail(Errc::Refused, "PostgreSQL is not started as the leader", {},
                 "the guard could not be armed with a proven lease, or the required watchdog cannot be used");

@@ -456,8 +456,7 @@ Task<TxnReply> ClusterStore::write_drain(DrainRequest request, TimePoint deadlin
   Txn txn;
   txn.compares = impl_->as_leader();
   // One that comes late must not count in a later reign of ours.
-  txn.compares.push_back(
-      Compare{impl_->key(kLeaderKey), Compare::Target::CreateRevision, request.term.value(), {}});
+  txn.compares.push_back(Compare{impl_->key(kLeaderKey), Compare::Target::CreateRevision, request.term.value(), {}});
   txn.success.emplace_back(Put{impl_->key(kDrainKey), drain_to_json(request), impl_->my_lease()});
   co_return co_await impl_->commit(std::move(txn), deadline);
 }

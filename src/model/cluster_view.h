@@ -95,7 +95,7 @@ struct ClusterView {
   std::vector<Pooler> poolers;               // sorted by name
   std::optional<DrainRequest> drain;
   std::optional<DrainNote> drained;  // the last one
-  ClusterSettings settings;                  // from config, or the last good one
+  ClusterSettings settings;          // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {
     const auto found = std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });

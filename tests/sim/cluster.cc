@@ -19,7 +19,8 @@ Cluster::Cluster(World& world_in, const Rules& rules_in, std::size_t count, std:
     checker.leader_key_changes(before, after, expired);
   });
   etcd.observe_key(key("drain"), [this](const dcs::KeyValue*, const dcs::KeyValue* after, bool) {
-    poolers.drain_key_changes(after);
+    if (after != nullptr) checker.asks_to_drain(after->value);
+    poolers.drain_key_changes(after != nullptr ? after->value : std::string());
   });
 }
 

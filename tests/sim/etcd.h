@@ -57,9 +57,7 @@ class SimEtcd {
   SimEtcd(World& world, Network& network, const Rules& rules, int parts_per_million)
       : world_(world), network_(network), rules_(rules), clock_(Duration(0), parts_per_million) {}
 
-  void observe_key(std::string key, KeyObserver observer) {
-    observers_[std::move(key)] = std::move(observer);
-  }
+  void observe_key(std::string key, KeyObserver observer) { observers_[std::move(key)] = std::move(observer); }
   void set_trouble(Trouble trouble) {
     trouble_ = trouble;
     troubled_ = world_.now();

@@ -33,6 +33,8 @@ void Poolers::be_prompt() {
     pooler->temper = Temper::Prompt;
     if (!pooler->registered) write(*pooler);
   }
+  // Whoever was silent until now answers too.
+  if (const auto* kv = cluster_.etcd.find(Cluster::key("drain"))) drain_key_changes(kv->value);
 }
 
 void Poolers::write(One& pooler) {
@@ -55,9 +57,8 @@ void Poolers::leave(One& pooler) {
   });
 }
 
-void Poolers::drain_key_changes(const dcs::KeyValue* after) {
-  const auto request = after != nullptr ? dcs::parse_drain(after->value) : std::nullopt;
-  if (after != nullptr) cluster_.checker.asks_to_drain(after->value);
+void Poolers::drain_key_changes(const std::string& value) {
+  const auto request = dcs::parse_drain(value);
   auto& world = cluster_.world;
   for (const auto& each : poolers_) {
     One& pooler = *each;

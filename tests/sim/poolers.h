@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "dcs/kv_store.h"
 #include "model/pooler.h"
 
 namespace pgvigil::sim {
@@ -21,8 +20,8 @@ class Poolers {
   void start(std::size_t count);
   // From now on each answers at once.
   void be_prompt();
-  // What an agent wrote under the key `drain`; null: it is gone.
-  void drain_key_changes(const dcs::KeyValue* after);
+  // What an agent wrote under the key `drain`; empty: it is gone.
+  void drain_key_changes(const std::string& value);
 
  private:
   enum class Temper : std::uint8_t { Prompt, Slow, Mute, Leaves };
