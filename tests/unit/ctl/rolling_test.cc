@@ -48,7 +48,8 @@ TEST(Successor, IsOneThatStreamsAndWasRestarted) {
 
 TEST(MemberReport, IsReadFromTheStatusDocument) {
   const auto leader = parse_report(
-      R"({"state":"running","role":"primary","postmaster_start_time":"t","xlog":{"location":500},"pending_restart":true,)"
+      R"({"state":"running","role":"primary","postmaster_start_time":"t","xlog":{"location":500},)"
+      R"("pending_restart":true,)"
       R"("replication":[{"application_name":"a","state":"streaming"},{"application_name":"c","state":"catchup"}]})");
   EXPECT_TRUE(leader.runs_as_primary());
   EXPECT_TRUE(leader.pending_restart);
