@@ -21,6 +21,7 @@ Agent::Impl::Impl(Ports ports, Options options_in)
       wake_(p.clock),
       lease_wake_(p.clock),
       operation_done_(p.clock),
+      drain_wake_(p.clock),
       tasks_(p.clock),
       no_view_(std::make_shared<ClusterView>()),
       status_(std::make_shared<AgentStatus>()) {
@@ -72,8 +73,10 @@ Task<int> Agent::Impl::run() {
   });
   p.store.on_change([this](const std::vector<std::string>& keys) {
     const bool only_own = std::all_of(keys.begin(), keys.end(), [this](const std::string& key) {
-      return key == "members/" + p.node.name().text() || (key == "status" && attached());
+      return key == "members/" + p.node.name().text() || (key == "status" && attached()) ||
+             key.starts_with("poolers/");  // no rule looks at them
     });
+    drain_wake_.notify();
     publish_status();  // the REST API shows what etcd says, not what it said at the last step
     if (!only_own) wake();
   });
@@ -134,6 +137,7 @@ Task<void> Agent::Impl::step() {
 void Agent::Impl::request_stop() {
   ++stop_requests_;
   if (stop_requests_ > 1) p.postgres.cancel_action();
+  drain_wake_.notify();
   wake();
 }
 

@@ -34,7 +34,8 @@ Task<void> Agent::Impl::lead() {
   no_race_until_.reset();
   problem_.clear();
   initialize_is_mine_ = false;
-  if (instance_.in_recovery) {  // of a standby cluster
+  if (view()->drain) co_await end_drain();  // nothing is under way that it could belong to
+  if (instance_.in_recovery) {              // of a standby cluster
     set_role(Role::StandbyLeader);
     MemberName remote;
     auto run = as_standby(remote);
@@ -146,6 +147,16 @@ std::string Agent::Impl::loss_text(const HistoryEntry& left) const {
   return fmt::format("; the last leader was last seen {} bytes further", static_cast<std::int64_t>(lacking_));
 }
 
+// How the poolers drained before the handover that ended the timeline.
+std::string Agent::Impl::drain_text(const HistoryEntry& left) const {
+  const auto& note = view()->drained;
+  if (!note || note->timeline != left.timeline) return {};
+  std::string text = fmt::format("; {} of {} poolers had drained after {:.3f} s", note->poolers - note->undrained,
+                                 note->poolers, seconds_of(note->waited));
+  if (note->active > 0) text += fmt::format(", {} transactions were in flight", note->active);
+  return text;
+}
+
 // The history key lists how each earlier timeline was left. It is written once for each promotion.
 Task<void> Agent::Impl::write_history() {
   const Timeline timeline = instance_.timeline;
@@ -186,7 +197,7 @@ Task<void> Agent::Impl::write_history() {
   if (entries.back().new_leader.empty()) {
     entries.back().timestamp = iso8601(p.clock.wall());
     entries.back().new_leader = p.node.name().text();
-    entries.back().reason += loss_text(entries.back());
+    entries.back().reason += loss_text(entries.back()) + drain_text(entries.back());
   }
   const std::size_t keep = seen->settings.max_timelines_history;
   if (keep > 0 && entries.size() > keep) {

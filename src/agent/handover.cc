@@ -109,9 +109,14 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
   }
   const TimePoint checkpoint_deadline = now() + kCheckpointMax;
   auto checkpointed = co_await p.postgres.checkpoint(checkpoint_deadline);
-  if (!checkpointed || !attached()) {
-    log.error("the handover is called off before it began: {}",
-              checkpointed ? std::string("the lead is not proven") : checkpointed.error().message());
+  bool may_stop = checkpointed && attached();
+  if (may_stop) may_stop = co_await drain_poolers("switchover");
+  if (!may_stop) {
+    log.error("the handover is called off before it began: {}", !checkpointed ? checkpointed.error().message()
+                                                                : stop_requests_ > 0
+                                                                    ? std::string("the agent is told to stop")
+                                                                    : std::string("the lead is not proven"));
+    co_await end_drain();
     co_await clear_failover();
     co_return;
   }
@@ -146,6 +151,7 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
   co_await clear_failover();
   const bool goes_on = !stopping_ && stop_requests_ == 0;
   if (instance_.postmaster == PostmasterState::Stopped && goes_on) co_await start_primary();
+  if (goes_on) co_await end_drain();
 }
 
 // SIGTERM: as a handover, but this server does not resume. Without a confirmation the key is left to expire: members
@@ -159,6 +165,7 @@ Task<void> Agent::Impl::stop_as_leader() {
   }
   const TimePoint checkpoint_deadline = within(kCheckpointMax);
   (void)co_await p.postgres.checkpoint(checkpoint_deadline);
+  (void)co_await drain_poolers("shutdown");
   const Duration patience = settings().handover_timeout;
   Lsn last;
   const auto on_checkpoint = [this, state, patience, &last](Lsn location) {

@@ -123,6 +123,12 @@ struct Agent::Impl {
   Task<void> give_up_standby_lead(std::string reason);
   Task<void> restart_server(RestartRequest request);
 
+  // --- drain.cc ---
+  Task<bool> drain_poolers(std::string reason);
+  [[nodiscard]] TimePoint drain_limit() const;
+  Task<void> note_drain(DrainNote note);
+  Task<void> end_drain();
+
   [[nodiscard]] std::optional<postgres::Upstream> upstream(const MemberName& target) const;
   [[nodiscard]] std::optional<postgres::Upstream> remote_upstream() const;
   [[nodiscard]] postgres::RunAs as_standby(const MemberName& target) const;
@@ -134,6 +140,7 @@ struct Agent::Impl {
   Task<void> write_status();
   Task<void> write_history();
   [[nodiscard]] std::string loss_text(const HistoryEntry& left) const;
+  [[nodiscard]] std::string drain_text(const HistoryEntry& left) const;
   Task<void> write_missing_config();
   void note_config_change(const std::string& before);
   Task<void> write_config_history();
@@ -165,7 +172,7 @@ struct Agent::Impl {
   Ports p;
   Options options;
   Log log;
-  Signal wake_, lease_wake_, operation_done_;
+  Signal wake_, lease_wake_, operation_done_, drain_wake_;
   TaskGroup tasks_;
 
   // The loop.

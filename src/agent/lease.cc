@@ -49,6 +49,7 @@ Task<void> Agent::Impl::keep_lease() {
       wake();
     } else if (!dcs_silent_since_) {
       dcs_silent_since_ = now();
+      drain_wake_.notify();
       log.warning("cannot renew the lease: {}", renewed.error().message());
       wake();
     }

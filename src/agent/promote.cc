@@ -66,6 +66,10 @@ Task<void> Agent::Impl::promote() {
   duties_at_ = TimePoint();
   set_role(Role::Leader);
   log.info("promoted: leading on timeline {}", instance_.timeline.value());
+  // The files are still a standby's. Limits that were raised for the sake of the old primary then show as waiting for a
+  // restart.
+  const TimePoint reload_deadline = within(std::chrono::seconds(3));
+  if (auto done = co_await p.postgres.reload(reload_deadline); !done) log.warning("{}", done.error().message());
   begin_checkpoint();
 }
 

@@ -17,6 +17,10 @@ postgres::RunAs Agent::Impl::as_primary() {
   postgres::RunAs run;
   run.synchronous_standby_names = sync_names_to_start_with();
   run.before_exec = [this](std::int64_t pid) -> Result<void> {
+    // A restart that takes longer than shutting down waits for it would start what nobody watches any more.
+    if (stop_requests_ > 0 && !settings().pause) {
+      return fail(Errc::Refused, "PostgreSQL is not started as the leader", {}, "the agent is told to stop");
+    }
     if (arm_guard(pid)) return {};
     return fail(Errc::Refused, "PostgreSQL is not started as the leader", {},
                 "the guard could not be armed with a proven lease, or the required watchdog cannot be used");
@@ -124,6 +128,12 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
   if (primary) {
     const TimePoint checkpoint_deadline = now() + kStopMax;
     (void)co_await p.postgres.checkpoint(checkpoint_deadline);
+    if (!co_await drain_poolers("restart")) {
+      co_await end_drain();
+      command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {},
+                             stop_requests_ > 0 ? "the agent is told to stop" : "the lead is not proven");
+      co_return;
+    }
   }
   auto stopped = co_await stop_server(postgres::StopMode::Fast);
   if (!stopped) {
@@ -150,6 +160,7 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
     log.error("{}", started.error().message());
   } else {
     p.postgres.run_callback("on_restart", primary ? "primary" : std::string(to_string(role_)));
+    if (primary) co_await end_drain();
   }
   command_result_ = std::move(started);
 }

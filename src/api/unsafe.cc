@@ -283,10 +283,10 @@ Task<bool> UnsafeRequests::write_order(FailoverOrder order, Revision* written) {
 }
 
 Task<agent::CommandReply> UnsafeRequests::poll_outcome(FailoverOrder order, MemberName old_leader, Revision written) {
-  const auto settings_of = [](const agent::AgentStatus& status) {
-    return status.view ? status.view->settings.loop_wait : Duration(0);
-  };
-  const Duration patience = 2 * std::max<Duration>(std::chrono::seconds(10), settings_of(*commands_.status()));
+  const auto before = commands_.status();
+  const ClusterSettings settings = before->view ? before->view->settings : ClusterSettings();
+  const Duration patience =
+      2 * std::max<Duration>(std::chrono::seconds(10), settings.loop_wait) + settings.switchover_drain_timeout;
   const TimePoint deadline = clock_.now() + patience;
   const std::string verb = order.switchover ? "switch" : "fail";
   std::optional<TimePoint> vanished;

@@ -83,6 +83,7 @@ ClusterSettings build_settings(const Value& root) {
   settings.failsafe_mode = reader.boolean("failsafe_mode");
   settings.lossless_failover = reader.boolean("lossless_failover");
   settings.handover_timeout = reader.seconds("handover_timeout");
+  settings.switchover_drain_timeout = reader.seconds("switchover_drain_timeout");
   settings.use_slots = reader.boolean("postgresql.use_slots");
   settings.use_pg_rewind = reader.boolean("postgresql.use_pg_rewind");
   settings.remove_data_directory_on_rewind_failure =

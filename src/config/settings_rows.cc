@@ -295,6 +295,10 @@ constexpr Setting kRows[] = {
   {.path = "handover_timeout", .kind = Seconds, .origin = Dynamic, .fallback = "10",
    .doc = "How long a handover waits for the candidate to hold the shutdown checkpoint before it is called off.",
    .min = 1, .max = 3600, .own = true},
+  {.path = "switchover_drain_timeout", .kind = Seconds, .origin = Dynamic, .fallback = "5",
+   .doc = "How long a leader that hands over, restarts or shuts down waits for the poolers to finish the transactions "
+          "in flight; 0: it does not ask them.",
+   .min = 0, .max = 300, .own = true},
 };
 // clang-format on
 

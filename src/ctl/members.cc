@@ -29,6 +29,7 @@ void report(const HttpReply& reply, const char* action, const Member& member) {
 }  // namespace
 
 void restart(Context& context, MemberOptions options) {
+  if (options.rolling) return rolling_restart(context, options);
   const auto view = context.view();
   show(context, *view);
   auto members = select(*view, options.role, options.members);

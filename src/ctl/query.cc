@@ -1,39 +1,14 @@
 // `query`: SQL on a member, through libpq.
-#include <libpq-fe.h>
-#include <termios.h>
-#include <unistd.h>
-
 #include <iostream>
 #include <iterator>
 #include <thread>
 
 #include "config/yaml_reader.h"
+#include "ctl/sql.h"
 #include "ctl/verbs.h"
 
 namespace pgvigil::ctl {
 namespace {
-
-using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
-using Rows = std::unique_ptr<PGresult, decltype(&PQclear)>;
-
-// Not echoed where there is a terminal; also from a pipe, for scripts.
-std::string ask_password() {
-  termios before{};
-  const bool terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-  termios silent = before;
-  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  if (terminal) tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-  fmt::print("Password: ");
-  std::fflush(stdout);
-  std::string password;
-  const bool read = static_cast<bool>(std::getline(std::cin, password));
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-    fmt::print("\n");
-  }
-  if (!read) throw CommandError{"Aborted!"};
-  return password;
-}
 
 std::string text_of(const QueryOptions& options) {
   if (options.command.empty() == options.file.empty()) {
@@ -48,26 +23,13 @@ std::string text_of(const QueryOptions& options) {
 }
 
 Connection connect(const Member& member, const QueryOptions& options) {
-  const std::string port = std::to_string(member.port);
-  std::vector<const char*> names{"host", "port", "dbname", "application_name", "connect_timeout"};
-  std::vector<const char*> values{member.host.c_str(), port.c_str(),
-                                  options.dbname.empty() ? "postgres" : options.dbname.c_str(), "pgvigil query", "10"};
-  const auto add = [&](const char* name, const std::string& value) {
-    if (value.empty()) return;
-    names.push_back(name);
-    values.push_back(value.c_str());
-  };
-  add("user", options.username);
-  add("password", options.password);
-  names.push_back(nullptr);
-  values.push_back(nullptr);
-  return {PQconnectdbParams(names.data(), values.data(), 0), PQfinish};
-}
-
-std::string one_line(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (char& c : text) c = c == '\n' ? ' ' : c;
-  return text;
+  return open_connection({{"host", member.host},
+                          {"port", std::to_string(member.port)},
+                          {"dbname", options.dbname.empty() ? "postgres" : options.dbname},
+                          {"application_name", "pgvigil query"},
+                          {"connect_timeout", "10"},
+                          {"user", options.username},
+                          {"password", options.password}});
 }
 
 void print_error(const QueryOptions& options, const std::string& text) {

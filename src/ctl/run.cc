@@ -99,6 +99,7 @@ class Program {
     add_changing();
     add_standby_cluster();
     add_query();
+    add_drill();
     add_completion();
   }
 
@@ -207,6 +208,7 @@ class Program {
     restarting->add_option("--scheduled", members_.scheduled, "time, or now");
     restarting->add_option("--pg-version", members_.pg_version, "only servers older than this");
     restarting->add_flag("--pending", members_.pending, "only members that wait for a restart");
+    restarting->add_flag("--rolling", members_.rolling, "the whole cluster, one after the other, the leader last");
     restarting->add_option("--timeout", members_.timeout, "seconds; longer: the leader fails over");
     member_verb("reload", "read the configuration again", [this](Context& context) { reload(context, members_); });
     auto* copying =
@@ -270,6 +272,16 @@ class Program {
     asking->add_option("--delimiter", query_.delimiter, "between the columns of tsv");
     add_watching(asking);
   }
+  void add_drill() {
+    auto* drilling = cluster_verb("drill", "interrupt the living cluster on purpose and measure what clients see",
+                                  [this](Context& context) { drill(context, drill_); });
+    drilling->add_option("-U,--username", drill_.username, "PostgreSQL's user");
+    drilling->add_flag("--password", drill_.ask_password, "ask for the password");
+    drilling->add_option("-d,--dbname", drill_.dbname, "default: postgres");
+    drilling->add_option("--pooler", drill_.pooler, "host:port of a pooler that routes to the leader");
+    drilling->add_flag("--json", drill_.json, "print the result as JSON; needs --force");
+    drilling->add_flag("--force", drill_.force, "do not ask");
+  }
   void add_completion() {
     auto* sub = app_.add_subcommand("completion", "a completion script for a shell");
     sub->add_option("SHELL", shell_)->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
@@ -292,6 +304,7 @@ class Program {
   EditOptions edit_;
   DemoteOptions demote_;
   QueryOptions query_;
+  DrillOptions drill_;
   std::string query_format_ = "tsv", shell_;
   std::string format_ = "pretty", role_, member_;
   bool of_config_ = false, extended_ = false, timestamp_ = false, watch_default_ = false, wait_ = false;

@@ -29,12 +29,22 @@ void failover(Context& context, MoveOptions options);
 struct MemberOptions {
   std::vector<std::string> members;
   std::string role = "any", scheduled, pg_version, timeout;
-  bool force = false, any = false, pending = false, from_leader = false, wait = false;
+  bool force = false, any = false, pending = false, rolling = false, from_leader = false, wait = false;
 };
 void restart(Context& context, MemberOptions options);
 void reload(Context& context, const MemberOptions& options);
 void reinit(Context& context, const MemberOptions& options);
 void flush(Context& context, const MemberOptions& options, const std::string& what);
+
+// --- rolling.cc ---
+void rolling_restart(Context& context, const MemberOptions& options);
+
+// --- drill.cc ---
+struct DrillOptions {
+  std::string username, password, dbname = "postgres", pooler;
+  bool ask_password = false, force = false, json = false;
+};
+void drill(Context& context, DrillOptions options);
 
 // --- change.cc ---
 struct EditOptions {

@@ -352,6 +352,8 @@ Task<TxnReply> ClusterStore::release_leader(std::optional<ClusterStatus> status,
   if (status) txn.success.emplace_back(Put{impl_->key(kStatusKey), status_to_json(*status), LeaseId()});
   if (request) txn.success.emplace_back(Put{impl_->key(kFailoverKey), failover_to_json(*request), LeaseId()});
   txn.success.emplace_back(Delete{leader, {}});
+  // Our lease goes on with the member key, and must not keep a request of a reign that is over.
+  txn.success.emplace_back(Delete{impl_->key(kDrainKey), {}});
   co_return co_await impl_->commit(std::move(txn), deadline);
 }
 
@@ -448,6 +450,32 @@ Task<TxnReply> ClusterStore::write_config_history(std::string json, TimePoint de
 
 Task<TxnReply> ClusterStore::write_crash(CrashNote note, TimePoint deadline) {
   return impl_->put_as_leader(kCrashKey, crash_to_json(note), deadline);
+}
+
+Task<TxnReply> ClusterStore::write_drain(DrainRequest request, TimePoint deadline) {
+  Txn txn;
+  txn.compares = impl_->as_leader();
+  // One that comes late must not count in a later reign of ours.
+  txn.compares.push_back(Compare{impl_->key(kLeaderKey), Compare::Target::CreateRevision, request.term.value(), {}});
+  txn.success.emplace_back(Put{impl_->key(kDrainKey), drain_to_json(request), impl_->my_lease()});
+  co_return co_await impl_->commit(std::move(txn), deadline);
+}
+
+Task<TxnReply> ClusterStore::delete_drain(TimePoint deadline) {
+  const auto view = impl_->cache.view();
+  TxnReply none;
+  none.outcome = WriteOutcome::Refused;
+  if (!view || !view->drain) co_return none;
+  Txn txn;
+  txn.compares = impl_->as_leader();
+  txn.compares.push_back(unchanged_since(impl_->key(kDrainKey), view->drain->mod_revision));
+  txn.success.emplace_back(Delete{impl_->key(kDrainKey), {}});
+  txn.success.emplace_back(Delete{impl_->key(kDrainNoteKey), {}});
+  co_return co_await impl_->commit(std::move(txn), deadline);
+}
+
+Task<TxnReply> ClusterStore::write_drain_note(DrainNote note, TimePoint deadline) {
+  return impl_->put_as_leader(kDrainNoteKey, drain_note_to_json(note), deadline);
 }
 
 Task<TxnReply> ClusterStore::write_failsafe(std::string json, TimePoint deadline) {

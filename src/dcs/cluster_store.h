@@ -100,6 +100,12 @@ class ClusterStore {
   Task<TxnReply> write_history(std::string json, TimePoint deadline);
   Task<TxnReply> write_config_history(std::string json, TimePoint deadline);
   Task<TxnReply> write_crash(CrashNote note, TimePoint deadline);
+  // Asks the poolers to drain; bound to our lease, so that a leader that dies leaves no request behind for longer.
+  Task<TxnReply> write_drain(DrainRequest request, TimePoint deadline);
+  // Takes back the request that the view shows, whoever made it, and the note of how it went. release_leader() takes
+  // back the request by itself, and leaves the note to the successor.
+  Task<TxnReply> delete_drain(TimePoint deadline);
+  Task<TxnReply> write_drain_note(DrainNote note, TimePoint deadline);
   // Claims a timeline number for a promotion.
   Task<TxnReply> reserve_timeline(Timeline timeline, TimePoint deadline);
   Task<TxnReply> write_config(std::string json, std::optional<Revision> expected,

@@ -39,6 +39,8 @@ struct ClusterSettings {
   bool lossless_failover = true;  // pgvigil's own: hand over when a replica holds all of a crashed leader's WAL
   // pgvigil's own: how long a handover waits for the candidate to hold the shutdown checkpoint before it is called off
   Duration handover_timeout = std::chrono::seconds(10);
+  // pgvigil's own: how long a leader that is to stop waits for the poolers to drain; 0: they are not asked
+  Duration switchover_drain_timeout = std::chrono::seconds(5);
   bool use_slots = true;
   bool use_pg_rewind = false;
   bool remove_data_directory_on_rewind_failure = false;

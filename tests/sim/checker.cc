@@ -218,7 +218,21 @@ void Checker::keep_promises(const Machine& machine) {
   }
 }
 
+// Poolers that obey a request of another than their leader would wait for nothing.
+void Checker::asks_to_drain(const std::string& value) {
+  ++drains;
+  const auto request = dcs::parse_drain(value);
+  const auto* leader = cluster_.etcd.find(Cluster::key("leader"));
+  if (!request || leader == nullptr || leader->value != request->leader.text() ||
+      leader->create_revision != Revision(request->term.value())) {
+    broken("the poolers are asked to drain by a member that does not lead: " + value);
+  }
+}
+
 void Checker::at_end() {
+  if (const auto* drain = cluster_.etcd.find(Cluster::key("drain"))) {
+    broken("nothing is under way and the poolers are still asked to drain: " + drain->value);
+  }
   const Machine* primary = cluster_.primary();
   acknowledged_rows = acknowledged_.size();
   if (primary == nullptr) return;

@@ -33,6 +33,8 @@ class Checker {
   [[nodiscard]] TimePoint last_acknowledged() const {
     return acknowledged_.empty() ? TimePoint() : acknowledged_.back().when;
   }
+  // The value that is about to be written under the key `drain`.
+  void asks_to_drain(const std::string& value);
   // Synchronous replication has been switched off.
   void promises_end() { promised_.clear(); }
   // An operator orders the promotion of this very member, whatever it lacks.
@@ -47,7 +49,7 @@ class Checker {
 
   // For the statistics of a run.
   std::uint64_t acknowledged_rows = 0, lost_rows = 0, promotions = 0, guard_kills = 0, promises = 0,
-                failsafe_expiries = 0, crash_handovers = 0;
+                failsafe_expiries = 0, crash_handovers = 0, drains = 0;
 
  private:
   [[nodiscard]] TimePoint now() const;

@@ -12,10 +12,15 @@ Cluster::Cluster(World& world_in, const Rules& rules_in, std::size_t count, std:
       network(world, count),
       etcd(world, network, rules, static_cast<int>(world.below(1001)) - 500),
       checker(*this),
+      poolers(*this),
       dynamic_config(std::move(config)) {
   for (std::size_t i = 0; i < count; ++i) machines.push_back(std::make_unique<Machine>(*this, i));
   etcd.observe_key(key("leader"), [this](const dcs::KeyValue* before, const dcs::KeyValue* after, bool expired) {
     checker.leader_key_changes(before, after, expired);
+  });
+  etcd.observe_key(key("drain"), [this](const dcs::KeyValue*, const dcs::KeyValue* after, bool) {
+    if (after != nullptr) checker.asks_to_drain(after->value);
+    poolers.drain_key_changes(after != nullptr ? after->value : std::string());
   });
 }
 

@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "model/settings.h"
 #include "network.h"
+#include "poolers.h"
 #include "rules.h"
 #include "world.h"
 
@@ -25,6 +26,7 @@ class Cluster {
   Network network;
   SimEtcd etcd;
   Checker checker;
+  Poolers poolers;
   std::vector<std::unique_ptr<Machine>> machines;
   std::string dynamic_config;  // of the cluster's creation
   bool slow_promotions = false;

@@ -30,7 +30,7 @@ const dcs::KeyValue* SimEtcd::find(const std::string& key) const {
 void SimEtcd::put(const dcs::Put& op, Revision revision) {
   const auto* before = find(op.key);
   dcs::KeyValue after{op.key, op.value, before != nullptr ? before->create_revision : revision, revision, op.lease};
-  if (op.key == observed_key_) observer_(before, &after, false);
+  if (const auto seen = observers_.find(op.key); seen != observers_.end()) seen->second(before, &after, false);
   tell({false, after});
   keys_[op.key] = std::move(after);
 }
@@ -38,7 +38,7 @@ void SimEtcd::put(const dcs::Put& op, Revision revision) {
 void SimEtcd::erase(const std::string& key, Revision revision, bool expired) {
   const auto found = keys_.find(key);
   if (found == keys_.end()) return;
-  if (key == observed_key_) observer_(&found->second, nullptr, expired);
+  if (const auto seen = observers_.find(key); seen != observers_.end()) seen->second(&found->second, nullptr, expired);
   keys_.erase(found);
   dcs::KeyValue gone;
   gone.key = key;
@@ -56,7 +56,12 @@ dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
   dcs::TxnReply reply;
   reply.outcome = dcs::WriteOutcome::Refused;
   const std::vector<dcs::Op>* ops = nullptr;
-  if (all(txn.compares)) {
+  const auto asks_to_drain = [](const dcs::Op& op) {
+    const auto* put_op = std::get_if<dcs::Put>(&op);
+    return put_op != nullptr && put_op->key.ends_with("/drain") && !put_op->key.ends_with("pgvigil/drain");
+  };
+  const bool unfenced = !rules_.drain_compared && std::any_of(txn.success.begin(), txn.success.end(), asks_to_drain);
+  if (unfenced || all(txn.compares)) {
     ops = &txn.success;
   } else if (!txn.or_compares.empty() && all(txn.or_compares)) {
     ops = &txn.or_success;
@@ -78,7 +83,8 @@ dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
     if (const auto* put_op = std::get_if<dcs::Put>(&op)) {
       put(*put_op, revision);
     } else {
-      erase(std::get<dcs::Delete>(op).key, revision, false);
+      const auto& key = std::get<dcs::Delete>(op).key;
+      if (rules_.drain_taken_back || !key.ends_with("/drain")) erase(key, revision, false);
     }
   }
   reply.revision = revision;

@@ -57,10 +57,7 @@ class SimEtcd {
   SimEtcd(World& world, Network& network, const Rules& rules, int parts_per_million)
       : world_(world), network_(network), rules_(rules), clock_(Duration(0), parts_per_million) {}
 
-  void observe_key(std::string key, KeyObserver observer) {
-    observed_key_ = std::move(key);
-    observer_ = std::move(observer);
-  }
+  void observe_key(std::string key, KeyObserver observer) { observers_[std::move(key)] = std::move(observer); }
   void set_trouble(Trouble trouble) {
     trouble_ = trouble;
     troubled_ = world_.now();
@@ -120,8 +117,7 @@ class SimEtcd {
   std::int64_t revision_ = 1, compacted_ = 0, last_lease_ = 1000;
   std::deque<std::pair<Revision, dcs::WatchEvent>> history_;
   std::vector<std::weak_ptr<Watcher>> watchers_;
-  std::string observed_key_;
-  KeyObserver observer_;
+  std::map<std::string, KeyObserver> observers_;
 };
 
 }  // namespace pgvigil::sim

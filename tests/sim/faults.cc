@@ -60,6 +60,7 @@ void Faults::stop() {
   cluster_.etcd.set_trouble({});
   cluster_.etcd.regain_quorum();
   cluster_.slow_promotions = false;
+  cluster_.poolers.be_prompt();
   dcs::Txn withdraw;  // what operators have asked for and nobody has carried out yet
   withdraw.success.emplace_back(dcs::Delete{Cluster::key("failover"), {}});
   (void)cluster_.etcd.apply(withdraw);

@@ -42,7 +42,8 @@ int run_all(const Arguments& arguments, const Rules& rules) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::printf(
       "%llu schedules, %.1f days of virtual time, %llu faults, %llu promotions, %llu strikes of the guard, "
-      "%llu handovers of crashed leaders, %llu leases that ended under failsafe mode, %llu rows acknowledged, %llu of "
+      "%llu handovers of crashed leaders, %llu drains, %llu leases that ended under failsafe mode, %llu rows "
+      "acknowledged, %llu of "
       "them as synchronous; longest from the end of "
       "the faults: %.1f s to a "
       "leader, %.1f s to a whole "
@@ -50,7 +51,7 @@ int run_all(const Arguments& arguments, const Rules& rules) {
       static_cast<unsigned long long>(done.totals.schedules), seconds_of(done.totals.virtual_time) / 86400,
       static_cast<unsigned long long>(done.totals.faults), static_cast<unsigned long long>(done.totals.promotions),
       static_cast<unsigned long long>(done.totals.guard_kills),
-      static_cast<unsigned long long>(done.totals.crash_handovers),
+      static_cast<unsigned long long>(done.totals.crash_handovers), static_cast<unsigned long long>(done.totals.drains),
       static_cast<unsigned long long>(done.totals.failsafe_expiries),
       static_cast<unsigned long long>(done.totals.acknowledged_rows),
       static_cast<unsigned long long>(done.totals.promises), seconds_of(done.totals.until_leader),

@@ -21,6 +21,7 @@ struct Plan {
   bool removable = false;  // a diverged data directory may be removed
   bool early_faults = false;
   bool bulk_writes = false;
+  std::size_t poolers = 0;
   Duration fault_time{0};
   Duration write_every{0};
 };
@@ -34,6 +35,7 @@ Plan make_plan(World& world) {
   plan.removable = world.chance(0.5);
   static constexpr int kStartTimeouts[] = {0, 5, 30, 300};
   const int start_timeout = kStartTimeouts[world.below(4)];
+  static constexpr int kDrains[] = {0, 1, 5, 20};
   const long lag = world.chance(0.5) ? 1048576 : 100'000;
   const char* failsafe = world.chance(0.4) ? "true" : "false";
   static constexpr const char* kSyncModes[] = {"off", "off", "on", "quorum"};
@@ -42,12 +44,13 @@ Plan make_plan(World& world) {
       failsafe, kSyncModes[world.below(4)], world.chance(0.3) ? "true" : "false", 1 + world.below(2));
   plan.config = fmt::format(
       R"({{{}"ttl":{},"loop_wait":{},"retry_timeout":{},"maximum_lag_on_failover":{},"primary_start_timeout":{},)"
-      R"("handover_timeout":{},"check_timeline":{},"postgresql":{{"use_pg_rewind":true,)"
+      R"("handover_timeout":{},"switchover_drain_timeout":{},"check_timeline":{},"postgresql":{{"use_pg_rewind":true,)"
       R"("remove_data_directory_on_rewind_failure":{},"remove_data_directory_on_diverged_timelines":{}}}}})",
-      sync, ttl, rest, rest, lag, start_timeout, 2 + world.below(8), world.chance(0.3) ? "true" : "false",
-      plan.removable, plan.removable);
+      sync, ttl, rest, rest, lag, start_timeout, 2 + world.below(8), kDrains[world.below(4)],
+      world.chance(0.3) ? "true" : "false", plan.removable, plan.removable);
   plan.early_faults = world.chance(0.2);
   plan.bulk_writes = world.chance(0.25);
+  plan.poolers = world.below(3);
   plan.fault_time = world.between(10s, 30s) + std::chrono::seconds(ttl);
   plan.write_every = world.between(30ms, 300ms);
   return plan;
@@ -74,6 +77,7 @@ class Schedule {
       world_.after(world_.between(0ns, 3s), [m = machine.get()] { m->power_on(); });
       write_on(*machine);
     }
+    cluster_.poolers.start(plan_.poolers);
     every_second();
     if (!plan_.early_faults) (void)run_until(now() + kWholeBound, [this] { return whole(); });
     if (!broken() && !plan_.early_faults && !whole()) cluster_.checker.broken("the cluster was not created in time");
@@ -186,6 +190,7 @@ class Schedule {
     totals.crash_handovers = checker.crash_handovers;
     totals.promises = checker.promises;
     totals.failsafe_expiries = checker.failsafe_expiries;
+    totals.drains = checker.drains;
     totals.virtual_time = now().since_boot();
     totals.until_leader = until_leader_;
     totals.until_whole = until_whole_;
@@ -212,6 +217,7 @@ void Totals::add(const Totals& other) {
   crash_handovers += other.crash_handovers;
   promises += other.promises;
   failsafe_expiries += other.failsafe_expiries;
+  drains += other.drains;
   virtual_time += other.virtual_time;
   until_leader = std::max(until_leader, other.until_leader);
   until_whole = std::max(until_whole, other.until_whole);

@@ -13,7 +13,7 @@ namespace pgvigil::sim {
 // What schedules add up to. Trivially copyable: it lies in memory that processes share.
 struct Totals {
   std::uint64_t schedules = 0, events = 0, faults = 0, promotions = 0, acknowledged_rows = 0, lost_rows = 0,
-                guard_kills = 0, crash_handovers = 0, promises = 0, failsafe_expiries = 0;
+                guard_kills = 0, crash_handovers = 0, promises = 0, failsafe_expiries = 0, drains = 0;
   Duration virtual_time{0};
   // From the end of the faults until somebody accepts writes, and until every replica streams from him; the longest.
   Duration until_leader{0}, until_whole{0};

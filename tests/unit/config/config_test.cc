@@ -138,6 +138,8 @@ TEST(Dynamic, BoundsAndRule) {
   ASSERT_TRUE(odd);
   EXPECT_EQ(odd->ttl, std::chrono::seconds(30));
   EXPECT_EQ(odd->handover_timeout, std::chrono::seconds(3));
+  EXPECT_EQ(odd->switchover_drain_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(parse_cluster_settings(R"({"switchover_drain_timeout": 0})")->switchover_drain_timeout, Duration(0));
   const auto tight = parse_cluster_settings(R"({"ttl": 20, "loop_wait": 15, "retry_timeout": 10})");
   ASSERT_TRUE(tight);
   EXPECT_LE(tight->loop_wait + 2 * tight->retry_timeout, tight->ttl);
@@ -158,6 +160,7 @@ TEST(Dynamic, PatronisFloorsAreAWarning) {
   EXPECT_FALSE(has_errors(problems)) << all(problems);
   EXPECT_NE(all(problems).find("20"), std::string::npos) << all(problems);
   EXPECT_TRUE(has_errors(check_dynamic(R"({"ttl": "soon"})")));
+  EXPECT_TRUE(has_errors(check_dynamic(R"({"switchover_drain_timeout": "soon"})")));
 }
 
 }  // namespace

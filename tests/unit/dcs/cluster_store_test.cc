@@ -178,6 +178,64 @@ TEST_F(ClusterStoreTest, ReleaseWritesThePositionInTheSameTransaction) {
   EXPECT_FALSE(store->view()->leader);
 }
 
+TEST_F(ClusterStoreTest, OnlyTheLeaderAsksThePoolersToDrain) {
+  const std::string drain = "/service/demo/drain";
+  ASSERT_TRUE(started(*store) && started(*other));
+  lead(*store);
+  DrainRequest request;
+  request.id = "1-1";
+  request.reason = "switchover";
+  request.leader = MemberName("a");
+  request.term = store->view()->leader->term;
+  EXPECT_EQ(run(store->write_drain(request, soon())).outcome, WriteOutcome::Applied);
+  ASSERT_TRUE(store->view()->drain);
+  EXPECT_EQ(store->view()->drain->id, "1-1");
+  EXPECT_EQ(run(store->delete_drain(soon())).outcome, WriteOutcome::Applied);
+  EXPECT_FALSE(kv.has(drain));
+
+  request.term = Term(Revision(request.term.value() + 1));
+  EXPECT_EQ(run(store->write_drain(request, soon())).outcome, WriteOutcome::Refused) << "of another reign";
+  ASSERT_TRUE(run(other->ensure_lease(soon())));
+  request.term = store->view()->leader->term;
+  EXPECT_EQ(run(other->write_drain(request, soon())).outcome, WriteOutcome::Refused);
+  EXPECT_FALSE(kv.has(drain));
+}
+
+TEST_F(ClusterStoreTest, ARequestToDrainEndsWithTheReign) {
+  const std::string drain = "/service/demo/drain";
+  ASSERT_TRUE(started(*store) && started(*other));
+  lead(*store);
+  DrainRequest request;
+  request.id = "1-1";
+  request.leader = MemberName("a");
+  request.term = store->view()->leader->term;
+  ASSERT_EQ(run(store->write_drain(request, soon())).outcome, WriteOutcome::Applied);
+  EXPECT_EQ(run(store->release_leader(std::nullopt, std::nullopt, soon())).outcome, WriteOutcome::Applied);
+  EXPECT_FALSE(kv.has(drain)) << "the lease goes on, and the request does not";
+
+  ASSERT_EQ(run(store->acquire_leader(soon())).outcome, WriteOutcome::Applied);
+  request.term = store->view()->leader->term;
+  ASSERT_EQ(run(store->write_drain(request, soon())).outcome, WriteOutcome::Applied);
+  kv.expire(store->lease()->lease);
+  EXPECT_FALSE(kv.has(drain)) << "a leader that dies leaves nothing behind";
+  lead(*other);
+  EXPECT_EQ(run(store->write_drain(request, soon())).outcome, WriteOutcome::Refused);
+}
+
+TEST_F(ClusterStoreTest, FollowsThePoolers) {
+  ASSERT_TRUE(started(*store));
+  kv.put("/service/demo/poolers/p2", R"({"listen":"h:6432"})");
+  kv.put("/service/demo/poolers/p1", "{}");
+  kv.put("/service/demo/poolers/p1/deeper", "{}");
+  ASSERT_TRUE(until([&] { return store->view()->poolers.size() == 2; }));
+  EXPECT_EQ(store->view()->poolers[0].name, "p1");
+  EXPECT_EQ(store->view()->poolers[1].listen, "h:6432");
+  kv.put("/service/demo/poolers/p1", R"({"drain":{"id":"1-1","state":"drained"}})");
+  ASSERT_TRUE(until([&] { return store->view()->poolers[0].drain.has_value(); }));
+  kv.erase("/service/demo/poolers/p1");
+  EXPECT_TRUE(until([&] { return store->view()->poolers.size() == 1; }));
+}
+
 TEST_F(ClusterStoreTest, AnUnansweredWriteIsUnknown) {
   ASSERT_TRUE(started(*store));
   ASSERT_TRUE(run(store->ensure_lease(soon())));
