@@ -54,6 +54,26 @@ Lsn lsn_of(const Json& json, const char* key) {
   return value == nullptr ? Lsn() : lsn_of(*value);
 }
 
+std::uint64_t count_of(const Json& json, const char* key) {
+  const auto* value = find(json, key);
+  const auto number = value == nullptr ? std::nullopt : integer(*value);
+  return number && *number > 0 ? static_cast<std::uint64_t>(*number) : 0;
+}
+
+// As a number or as text: revisions are larger than what some readers of JSON keep exact.
+Term term_of(const Json& json, const char* key) {
+  const auto* value = find(json, key);
+  return Term(Revision(value == nullptr ? 0 : integer(*value).value_or(0)));
+}
+
+Duration seconds_of(const Json& json, const char* key) {
+  constexpr double kMax = 1e6;
+  const auto* value = find(json, key);
+  if (value == nullptr || !value->is_number()) return Duration(0);
+  const double seconds = std::clamp(value->get<double>(), 0.0, kMax);
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
 Timeline timeline_of(const Json& value) {
   const auto number = integer(value);
   return number && *number > 0 && *number <= UINT32_MAX ? Timeline(static_cast<std::uint32_t>(*number)) : Timeline();
@@ -250,6 +270,48 @@ std::optional<CrashNote> parse_crash(const std::string& value) {
   note.end.end = lsn_of(json, "end");
   note.timestamp = text_of(json, "timestamp");
   note.reason = text_of(json, "reason");
+  if (note.leader.empty()) return std::nullopt;
+  return note;
+}
+
+std::optional<DrainRequest> parse_drain(const std::string& value) {
+  const Json json = parse(value);
+  DrainRequest request;
+  request.id = text_of(json, "id");
+  request.reason = text_of(json, "reason");
+  request.leader = MemberName(text_of(json, "leader"));
+  request.term = term_of(json, "term");
+  request.timeout = seconds_of(json, "timeout");
+  if (request.id.empty() || request.leader.empty()) return std::nullopt;
+  return request;
+}
+
+Pooler parse_pooler(const std::string& name, const std::string& value) {
+  const Json json = parse(value);
+  Pooler pooler;
+  pooler.name = name;
+  pooler.host = text_of(json, "host");
+  pooler.version = text_of(json, "version");
+  pooler.listen = text_of(json, "listen");
+  pooler.term = term_of(json, "term");
+  if (const auto* drain = find(json, "drain"); drain != nullptr && drain->is_object()) {
+    pooler.drain = PoolerDrain{text_of(*drain, "id"), text_of(*drain, "state") == "drained", count_of(*drain, "active"),
+                               count_of(*drain, "waiting")};
+  }
+  return pooler;
+}
+
+std::optional<DrainNote> parse_drain_note(const std::string& value) {
+  const Json json = parse(value);
+  DrainNote note;
+  note.leader = MemberName(text_of(json, "leader"));
+  if (const auto* timeline = find(json, "timeline")) note.timeline = timeline_of(*timeline);
+  note.reason = text_of(json, "reason");
+  note.timestamp = text_of(json, "timestamp");
+  note.waited = seconds_of(json, "waited");
+  note.poolers = count_of(json, "poolers");
+  note.undrained = count_of(json, "undrained");
+  note.active = count_of(json, "active");
   if (note.leader.empty()) return std::nullopt;
   return note;
 }

@@ -123,8 +123,15 @@ void ViewCache::apply(const std::string& name, const KeyValue* kv) {
   } else if (name == kBootstrapOwnerKey) {
     v.bootstrap_owner = MemberName(value);
     v.bootstrap_claim = revision;
+  } else if (name == kDrainKey) {
+    v.drain = kv != nullptr ? parse_drain(value) : std::nullopt;
+    if (v.drain) v.drain->mod_revision = revision;
+  } else if (name == kDrainNoteKey) {
+    v.drained = kv != nullptr ? parse_drain_note(value) : std::nullopt;
   } else if (name.starts_with(kMembersFolder)) {
     apply_member(name.substr(kMembersFolder.size()), kv);
+  } else if (name.starts_with(kPoolersFolder)) {
+    apply_pooler(name.substr(kPoolersFolder.size()), kv);
   }
 }
 
@@ -158,6 +165,21 @@ void ViewCache::apply_member(const std::string& name, const KeyValue* kv) {
     *place = std::move(member);
   } else {
     v.members.insert(place, std::move(member));
+  }
+}
+
+void ViewCache::apply_pooler(const std::string& name, const KeyValue* kv) {
+  if (name.empty() || name.find('/') != std::string::npos) return;
+  auto& poolers = edit().poolers;
+  const auto place = std::lower_bound(poolers.begin(), poolers.end(), name,
+                                      [](const Pooler& p, const std::string& n) { return p.name < n; });
+  const bool exists = place != poolers.end() && place->name == name;
+  if (kv == nullptr) {
+    if (exists) poolers.erase(place);
+  } else if (exists) {
+    *place = parse_pooler(name, kv->value);
+  } else {
+    poolers.insert(place, parse_pooler(name, kv->value));
   }
 }
 

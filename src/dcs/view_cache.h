@@ -31,6 +31,7 @@ class ViewCache {
   void apply(const std::string& name, const KeyValue* kv);
   void apply_config(const KeyValue* kv);
   void apply_member(const std::string& name, const KeyValue* kv);
+  void apply_pooler(const std::string& name, const KeyValue* kv);
 
   Log log_;
   std::string prefix_;

@@ -104,6 +104,45 @@ std::string crash_to_json(const CrashNote& note) {
   return compact(json);
 }
 
+std::string drain_to_json(const DrainRequest& request) {
+  Json json;
+  json["id"] = request.id;
+  json["reason"] = request.reason;
+  json["leader"] = request.leader.text();
+  json["term"] = std::to_string(request.term.value());
+  json["timeout"] = seconds_of(request.timeout);
+  return compact(json);
+}
+
+std::string pooler_to_json(const Pooler& pooler) {
+  Json json;
+  json["name"] = pooler.name;
+  json["host"] = pooler.host;
+  json["version"] = pooler.version;
+  json["listen"] = pooler.listen;
+  json["term"] = std::to_string(pooler.term.value());
+  if (const auto& drain = pooler.drain) {
+    json["drain"] = {{"id", drain->id},
+                     {"state", drain->drained ? "drained" : "draining"},
+                     {"active", drain->active},
+                     {"waiting", drain->waiting}};
+  }
+  return compact(json);
+}
+
+std::string drain_note_to_json(const DrainNote& note) {
+  Json json;
+  json["leader"] = note.leader.text();
+  json["timeline"] = note.timeline.value();
+  json["reason"] = note.reason;
+  json["timestamp"] = note.timestamp;
+  json["waited"] = seconds_of(note.waited);
+  json["poolers"] = note.poolers;
+  json["undrained"] = note.undrained;
+  json["active"] = note.active;
+  return compact(json);
+}
+
 std::string failsafe_to_json(const std::map<std::string, std::string>& members) {
   Json json = Json::object();
   for (const auto& [name, url] : members) json[name] = url;

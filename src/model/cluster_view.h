@@ -13,6 +13,7 @@
 #include "model/instance.h"
 #include "model/lsn.h"
 #include "model/member.h"
+#include "model/pooler.h"
 #include "model/settings.h"
 
 namespace pgvigil {
@@ -91,6 +92,9 @@ struct ClusterView {
   Revision reserved_revision;
   std::vector<ConfigChange> config_history;  // the oldest first
   std::optional<CrashNote> crash;            // the last one
+  std::vector<Pooler> poolers;               // sorted by name
+  std::optional<DrainRequest> drain;
+  std::optional<DrainNote> drained;  // the last one
   ClusterSettings settings;                  // from config, or the last good one
 
   [[nodiscard]] const Member* member(const MemberName& name) const {
