@@ -29,8 +29,13 @@ pgwire::ScramSecret User::ad_hoc_secret(const std::string& password, std::uint32
   return *ad_hoc_;
 }
 
-Pool::Pool(Database& of, User& as, bool forced, std::size_t workers)
-    : database(of), user(as), forced_user(forced), shards_(workers) {}
+Pool::Pool(Database& of, User& as, bool forced, bool for_reads, std::size_t workers)
+    : database(of),
+      user(as),
+      forced_user(forced),
+      reads(for_reads),
+      label(for_reads ? of.name() + ":reads" : of.name()),
+      shards_(workers) {}
 
 Pool::~Pool() {
   for (auto& shard : shards_) delete shard.load();
@@ -63,8 +68,15 @@ void Pool::connect_ended(bool failed, bool at_login, std::string reason) {
   history_.last_failed = failed;
   failing = failed;
   history_.login_failed = failed;
+  history_.failures = failed ? history_.failures + 1 : 0;
   static_cast<void>(at_login);
   history_.reason = std::move(reason);
+}
+
+void Pool::forget_failures() {
+  const std::lock_guard lock(mutex_);
+  history_ = ConnectHistory{};
+  failing = false;
 }
 
 LoginSecrets Pool::secrets() const {
@@ -133,10 +145,10 @@ User& Catalog::user(std::string_view name) {
   return *users_.emplace(std::string(name), std::make_unique<User>(std::string(name))).first->second;
 }
 
-Pool& Catalog::pool(Database& database, User& user, bool forced_user) {
+Pool& Catalog::pool(Database& database, User& user, bool forced_user, bool reads) {
   const std::lock_guard lock(mutex_);
-  auto& pool = pools_[{database.name(), user.name()}];
-  if (!pool) pool = std::make_unique<Pool>(database, user, forced_user, workers_);
+  auto& pool = pools_[{database.name(), user.name(), reads}];
+  if (!pool) pool = std::make_unique<Pool>(database, user, forced_user, reads, workers_);
   return *pool;
 }
 

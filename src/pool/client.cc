@@ -308,9 +308,20 @@ void Client::parameters_restored(bool worked) {
 
 void Client::on_refused(const Refusal& refusal) { refuse(refusal); }
 
-void Client::on_server_lost(const Refusal& refusal) {
+void Client::on_server_lost(const Refusal& refusal, bool unsent) {
   server_ = nullptr;
-  refuse(refusal);
+  if (!unsent || state_ != State::Restoring) {
+    refuse(refusal);
+    return;
+  }
+  state_ = State::Waiting;
+  std::optional<Refusal> refused;
+  Server* other = shard_->take_or_queue(*this, refused);
+  if (refused) {
+    refuse(*refused);
+  } else if (other != nullptr) {
+    on_server(*other);
+  }
 }
 
 void Client::on_welcome() {

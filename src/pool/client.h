@@ -76,7 +76,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   // --- Waiter
   void on_server(Server& server) override;
   void on_refused(const Refusal& refusal) override;
-  void on_server_lost(const Refusal& refusal) override;
+  void on_server_lost(const Refusal& refusal, bool unsent) override;
   void on_welcome() override;
   void on_long_wait() override;
 

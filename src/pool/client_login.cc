@@ -288,6 +288,11 @@ void ClientLogin::add_host_to_application_name() {
 
 // --- after authentication
 
+bool ClientLogin::on_read_port() const {
+  const auto& cluster = config().file.cluster;
+  return cluster && cluster->read_port != 0 && client_.listen_port_ == cluster->read_port;
+}
+
 void ClientLogin::authenticated() {
   Pooler& all = pooler();
   if (is_console()) {
@@ -303,6 +308,10 @@ void ClientLogin::authenticated() {
     deny(fmt::format("database \"{}\" is disabled", database_name_));
     return;
   }
+  if (on_read_port() && !entry_->role) {
+    deny(fmt::format("database \"{}\" has no role in the cluster: the read port does not serve it", database_name_));
+    return;
+  }
   if (all.shutdown != Shutdown::None) {
     deny("pooler is shutting down");
     return;
@@ -316,7 +325,7 @@ void ClientLogin::enter_pool() {
   if (client_.user_ == nullptr) client_.user_ = &catalog.user(user_name_);
   if (!client_.counted_ && !client_.count_in_limits()) return;
   User& server_user = forced ? catalog.user(entry_->user) : *client_.user_;
-  Pool& pool = catalog.pool(*client_.database_, server_user, forced);
+  Pool& pool = catalog.pool(*client_.database_, server_user, forced, on_read_port());
   if (!forced) pool.remember(proven_);
   client_.parameters_ = ParameterSet::intern(values_);
   client_.enter_pool(client_.worker_.shard(pool));

@@ -74,6 +74,7 @@ class ClientLogin {
   void deny(std::string_view text);  // "login failed" in the log, then FATAL
   void send(const std::string& bytes);
   [[nodiscard]] bool is_console() const { return database_name_ == "pgbouncer"; }
+  [[nodiscard]] bool on_read_port() const;
   [[nodiscard]] const poolcfg::Settings& settings() const;
   [[nodiscard]] const RunningConfig& config() const;
   Pooler& pooler();

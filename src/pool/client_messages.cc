@@ -77,6 +77,10 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
     if (begin.empty() && body > 0) return {Kind::More};
     if (begin.size() > 1 && begin[0] == 'S' && begin[1] != '\0') return {Kind::Whole};  // answered without a server
   }
+  if (server_ != nullptr && server_->fenced()) {
+    server_->close_with_client("the leader's reign is over", kPastReign);
+    return {Kind::Abort};
+  }
   if (server_ != nullptr && server_->repeat_due()) {
     state_ = State::Restoring;
     return {Kind::Stop};
