@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "model/lsn.h"
 #include "pgwire/password.h"
 #include "pool/running_config.h"
 #include "pool/session_parameters.h"
@@ -77,11 +78,24 @@ class Database {
   std::shared_ptr<const poolcfg::DatabaseEntry> entry_;
 };
 
+// How far a replica has to have replayed so that a read sees the commits of a user: learned from the leader in this
+// reign, after that many of them.
+struct ReplayGoal {
+  std::uint64_t commits = 0;
+  Lsn lsn;
+  std::uint64_t reign = 0;
+};
+
 class User {
  public:
   explicit User(std::string name) : name_(std::move(name)) {}
   [[nodiscard]] const std::string& name() const { return name_; }
   std::atomic<int> clients{0}, servers{0};
+
+  // Transactions on the leader of clients with causal_reads=on.
+  std::atomic<std::uint64_t> commits{0};
+  [[nodiscard]] ReplayGoal replay_goal();
+  void learn_goal(const ReplayGoal& goal);
 
   // The SCRAM secret made for a password that is stored in clear, made once (it costs thousands of hashes).
   pgwire::ScramSecret ad_hoc_secret(const std::string& password, std::uint32_t iterations);
@@ -89,6 +103,7 @@ class User {
  private:
   std::string name_;
   std::mutex mutex_;
+  ReplayGoal goal_;
   std::string ad_hoc_for_;
   std::optional<pgwire::ScramSecret> ad_hoc_;
 };
@@ -115,10 +130,12 @@ struct LoginSecrets {
   std::optional<pgwire::ScramKeys> keys;
 };
 
-// (database, server-side user, whether of the read port). Connections are opened, counted and limited here; each worker has a shard of its own.
+// (database, server-side user, role where it is not the database's own). Connections are opened, counted and limited
+// here; each worker has a shard of its own.
 class Pool {
  public:
-  Pool(Database& database, User& user, bool forced_user, bool reads, std::size_t workers);
+  // `role`: in place of the database's own.
+  Pool(Database& database, User& user, bool forced_user, std::optional<poolcfg::ServerRole> role, std::size_t workers);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -126,7 +143,7 @@ class Pool {
   Database& database;
   User& user;
   const bool forced_user;
-  const bool reads;         // of clients of the read port
+  const std::optional<poolcfg::ServerRole> role;
   const std::string label;  // how SHOW POOLS calls its database
 
   std::atomic<int> servers{0};     // in any state, of all workers
@@ -170,7 +187,7 @@ class Catalog {
   // Null: there is no such database. Makes an automatic one of "*" on first use.
   Database* database(std::string_view name);
   User& user(std::string_view name);  // made on first use
-  Pool& pool(Database& database, User& user, bool forced_user, bool reads);
+  Pool& pool(Database& database, User& user, bool forced_user, std::optional<poolcfg::ServerRole> role = std::nullopt);
 
   // Told when "*" has made a database, under the catalog's mutex. Set before the workers run.
   std::function<void(const std::string& name)> on_automatic;
@@ -192,7 +209,7 @@ class Catalog {
   // Databases, users and pools stay for the life of the process: workers hold plain references to them.
   std::map<std::string, std::unique_ptr<Database>, std::less<>> databases_;
   std::map<std::string, std::unique_ptr<User>, std::less<>> users_;
-  std::map<std::tuple<std::string, std::string, bool>, std::unique_ptr<Pool>> pools_;
+  std::map<std::tuple<std::string, std::string, std::optional<poolcfg::ServerRole>>, std::unique_ptr<Pool>> pools_;
 };
 
 // The limits and times that hold for a pool, with user over database over global.

@@ -126,7 +126,8 @@ void ClusterControl::look() {
   if (!draining_ || draining_->over) return;
   if (state_->source != ClusterState::Source::Etcd && loop_.now() >= draining_->hold_until) {
     draining_->over = true;
-    pooler_.log.put(Level::Warning, "cluster: etcd is lost and nothing is heard of the drain: clients are served again");
+    pooler_.log.put(Level::Warning,
+                    "cluster: etcd is lost and nothing is heard of the drain: clients are served again");
     tell_workers();
     return;
   }

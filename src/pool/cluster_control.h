@@ -21,6 +21,7 @@ class ClusterControl {
   ClusterControl& operator=(const ClusterControl&) = delete;
 
   Result<void> start(const StartFollower& start_follower, const poolcfg::ClusterSection& section);
+  void stop() { follower_.reset(); }  // takes the pooler's key away
   void adopt(ClusterState state);
 
  private:

@@ -49,9 +49,8 @@ Route make_route(const ClusterState* state, poolcfg::ServerRole role, const pool
       }
     }
   }
-  const bool wants_leader =
-      role != ServerRole::Replica ||
-      (route.targets.empty() && section.replica_fallback == poolcfg::ReplicaFallback::Leader);
+  const bool wants_leader = role != ServerRole::Replica ||
+                            (route.targets.empty() && section.replica_fallback == poolcfg::ReplicaFallback::Leader);
   // Whether it runs is for it to say when it is asked: what it published may be old, its key in etcd is not.
   const ClusterMember* leader = state->leader.empty() ? nullptr : state->member(state->leader);
   if (wants_leader && leader != nullptr && !leader->host.empty() && !state->draining) {

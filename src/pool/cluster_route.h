@@ -1,4 +1,5 @@
-// Which members serve a role, as a pure function of the cluster's state; and what the workers know of a member together.
+// Which members serve a role, as a pure function of the cluster's state; and what the workers know of a member
+// together.
 #pragma once
 
 #include <atomic>
@@ -35,8 +36,8 @@ Route make_route(const ClusterState* state, poolcfg::ServerRole role, const pool
 // Of one member, over all pools and workers.
 struct MemberLoad {
   std::atomic<int> connections{0};
-  std::atomic<int> active{0};                 // with a client; counted only where there is a choice of members
-  std::atomic<std::int64_t> avoid_until{0};   // after a failed attempt, nanoseconds since boot: others are tried first
+  std::atomic<int> active{0};                // with a client; counted only where there is a choice of members
+  std::atomic<std::int64_t> avoid_until{0};  // after a failed attempt, nanoseconds since boot: others are tried first
 };
 
 // Entries stay for the life of the process: server connections refer to them.

@@ -38,8 +38,9 @@ struct ClusterState {
   std::vector<ClusterMember> members;
   std::optional<DrainRequest> drain;
   // --- added by ClusterControl
-  std::uint64_t reign = 0;  // number of the reign in this process: another one begins when one ends, or a new one begins
-  bool draining = false;    // the leader's connections are given to nobody
+  std::uint64_t reign =
+      0;                  // number of the reign in this process: another one begins when one ends, or a new one begins
+  bool draining = false;  // the leader's connections are given to nobody
 
   [[nodiscard]] const ClusterMember* member(const MemberName& name) const {
     for (const ClusterMember& member : members) {

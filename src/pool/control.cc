@@ -99,7 +99,7 @@ void PoolControl::begin_minimums() {
   for (Database* database : pooler().catalog.databases()) {
     const auto entry = database->entry();
     if (entry->user.empty() || pool_rules(*config, *entry, entry->user).min_pool_size <= 0) continue;
-    Pool& pool = pooler().catalog.pool(*database, pooler().catalog.user(entry->user), true, false);
+    Pool& pool = pooler().catalog.pool(*database, pooler().catalog.user(entry->user), true);
     Worker& worker = *pooler().workers[turn++ % pooler().workers.size()];
     worker.post([&worker, &pool] { worker.shard(pool); });
   }

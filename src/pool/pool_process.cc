@@ -113,6 +113,7 @@ int PoolProcess::run(std::function<void()> begin) {
   // As the loop's first turn: its clock stands still before that.
   loop_->post(std::move(begin));
   loop_->run();
+  cluster_.stop();
   handover_.close();
   listeners_.close_and_remove();
   return status_;

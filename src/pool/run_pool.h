@@ -16,7 +16,7 @@ struct PoolOptions {
   std::string user;                                                                  // wins over the file's
   std::string version;                                                               // ours, for the log
   std::function<void(const std::string& state)> notify = [](const std::string&) {};  // the service manager
-  StartFollower start_follower;  // for a file with [cluster]
+  StartFollower start_follower;                                                      // for a file with [cluster]
 };
 
 // Returns only when the start fails.

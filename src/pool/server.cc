@@ -76,6 +76,11 @@ void Server::link(Waiter& owner) {
   if (load_ != nullptr && shard_->spreads()) count_active(true);
 }
 
+void Server::hand_to(Waiter& owner) {
+  owner_ = &owner;
+  listener_ = nullptr;
+}
+
 // Only where there is a choice of members: elsewhere nobody looks at it, and every transaction would touch one place
 // that all workers share.
 void Server::count_active(bool active) {
@@ -148,7 +153,8 @@ void Server::close(std::string_view reason) { close_with_client(reason, Refusal{
 
 void Server::close_with_client(std::string_view reason, const Refusal& refusal) {
   if (state_ == ServerState::Closed) return;
-  if (state_ == ServerState::Login) {
+  // An attempt that is given up because the leader is another one says nothing of that one.
+  if (state_ == ServerState::Login && !fenced()) {
     shard_->pool.connect_ended(true, true, std::string(reason));
   }
   Waiter* owner = owner_;

@@ -1,6 +1,7 @@
 // A connection to PostgreSQL: opening and logging in, then carrying one client's requests at a time.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string_view>
 
 #include "base/time.h"
+#include "model/lsn.h"
 #include "netio/loop.h"
 #include "pool/address.h"
 #include "pool/catalog.h"
@@ -70,6 +72,7 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   // --- links
   void link(Waiter& owner);  // becomes Active
   void set_client(Client* client) { client_ = client; }
+  void hand_to(Waiter& owner);  // linked already, to another part of the same client
   void unlink();
   void release_after_this() { release_due_ = true; }  // by its listener, from on_message()
   [[nodiscard]] Waiter* owner() const { return owner_; }
@@ -102,6 +105,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   [[nodiscard]] bool fenced() const { return fence_ != nullptr && fence_->load(std::memory_order_relaxed) != reign_; }
   [[nodiscard]] bool of_leader() const { return fence_ != nullptr; }
   [[nodiscard]] bool in_transaction() const { return status_ != 'I' || !quiet(); }
+  [[nodiscard]] Lsn replayed() const { return replayed_; }  // at least; of a replica that was asked
+  void note_replayed(Lsn position) { replayed_ = std::max(replayed_, position); }
   [[nodiscard]] const RouteTarget* target() const { return target_.get(); }  // null: not of a cluster
   [[nodiscard]] int member_load() const { return load_ == nullptr ? 0 : load_->active.load(std::memory_order_relaxed); }
   void mark_close_needed() { close_needed_ = true; }
@@ -185,6 +190,8 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   MemberLoad* load_ = nullptr;
   const std::atomic<std::uint64_t>* fence_ = nullptr;  // only to the leader
   std::uint64_t reign_ = 0;
+  // Of this connection, not of the member: a replica that is started again may have replayed less than before.
+  Lsn replayed_;
   bool counted_active_ = false;
   ServerState state_ = ServerState::Login;
   Copy copy_ = Copy::None;

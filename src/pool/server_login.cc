@@ -100,8 +100,7 @@ void ServerLogin::connected(int fd) {
   if (settings.log_connections != 0) {
     const bool awaited = server_.shard().route != nullptr && server_.shard().pool.failing;
     worker_.pooler().log.put(awaited ? Level::Debug : Level::Log, "{} new connection to server (from {})",
-                             server_.log_name(),
-                             local_of(fd).text());
+                             server_.log_name(), local_of(fd).text());
   }
   server_.stream_ = worker_.loop().adopt(fd, server_);
   if (worker_.config().server_tls != nullptr && !server_.address_.unix_socket()) {

@@ -26,7 +26,7 @@ PoolShard::~PoolShard() {
 void PoolShard::apply_rules() {
   const auto entry = pool.database.entry();
   rules = pool_rules(worker.config(), *entry, pool.user.name());
-  route = !entry->role ? nullptr : &worker.route(pool.reads ? poolcfg::ServerRole::Replica : *entry->role);
+  route = !entry->role ? nullptr : &worker.route(pool.role.value_or(*entry->role));
 }
 
 bool PoolShard::blocked() const {

@@ -20,15 +20,14 @@ Rows cluster(const Snapshot& snapshot) {
       if (fact.name == member.name.text()) routed = fact.connections;
     }
     const bool leads = member.name == state.leader;
-    rows.push_back({cell(member.name.text()), leads ? cell("leader") : cell(to_string(member.role)),
-                    leads && state.draining ? cell("draining") : cell(to_string(member.state)),
-                    member.timeline.known() ? cell(member.timeline.value()) : std::nullopt,
-                    member.lag && !leads ? cell(*member.lag) : std::nullopt,
-                    member.lag_time && !leads ? cell(fmt::format("{:.3f}", seconds_of(*member.lag_time)))
-                                              : std::nullopt,
-                    leads && state.term != Term() ? cell(state.term.value()) : std::nullopt, cell(routed),
-                    cell(member.host), cell(member.port), cell(member.socket_directory),
-                    cell(to_string(state.source))});
+    rows.push_back(
+        {cell(member.name.text()), leads ? cell("leader") : cell(to_string(member.role)),
+         leads && state.draining ? cell("draining") : cell(to_string(member.state)),
+         member.timeline.known() ? cell(member.timeline.value()) : std::nullopt,
+         member.lag && !leads ? cell(*member.lag) : std::nullopt,
+         member.lag_time && !leads ? cell(fmt::format("{:.3f}", seconds_of(*member.lag_time))) : std::nullopt,
+         leads && state.term != Term() ? cell(state.term.value()) : std::nullopt, cell(routed), cell(member.host),
+         cell(member.port), cell(member.socket_directory), cell(to_string(state.source))});
   }
   return rows;
 }

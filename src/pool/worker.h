@@ -68,7 +68,7 @@ class Worker {
   std::unique_ptr<netio::Loop> loop_;
   RunningConfigPtr config_;
   ClusterStatePtr cluster_;
-  std::array<Route, 3> routes_;       // by role
+  std::array<Route, 3> routes_;     // by role
   std::vector<PoolShard*> shards_;  // owned by their pools
   std::vector<std::unique_ptr<Client>> dead_clients_;
   std::vector<std::unique_ptr<Server>> dead_servers_;
