@@ -14,7 +14,7 @@ else()
   target_include_directories(pgv_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
 endif()
 
-foreach(room base model config ha dcs postgres guard agent api ctl netio pgwire poolcfg pool)
+foreach(room base model config ha dcs postgres guard agent api ctl netio pgwire poolcfg pool follow)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/unit/${room}/*.cc)
   if(NOT sources)
     continue()
@@ -66,7 +66,7 @@ endforeach()
 # What a sanitizer build needs: `ninja unit-tests`.
 add_custom_target(unit-tests)
 foreach(target unit_base unit_model unit_config unit_ha unit_dcs unit_postgres unit_guard unit_agent unit_api unit_ctl
-        unit_netio unit_pgwire unit_poolcfg unit_pool
+        unit_netio unit_pgwire unit_poolcfg unit_pool unit_follow
         pgvigil-sim sim_tests)
   if(TARGET ${target})
     add_dependencies(unit-tests ${target})

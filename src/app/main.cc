@@ -10,7 +10,6 @@
 #include "app/etcd_options.h"
 #include "app/healthcheck.h"
 #include "app/pool_command.h"
-#include "app/up/pooler.h"
 #include "app/up/up.h"
 #include "ctl/run.h"
 #include "dcs/etcd/etcd_store.h"
@@ -87,7 +86,6 @@ int main(int argc, char** argv) {
   if (verb == "pool") return pgvigil::app::run_pool_command("pgvigil pool", rest);
   if (verb == "healthcheck") return pgvigil::app::run_healthcheck(rest);
   if (verb == "up") return pgvigil::app::run_up(rest);
-  if (verb == "route-pooler") return pgvigil::app::run_route(rest);  // a callback that `up` writes
   if (verb == "down") return pgvigil::app::run_down(rest);
   if (verb == "check-config" && arguments.size() == 2) return pgvigil::app::check_config(arguments[1]);
   if (verb == "--version") {

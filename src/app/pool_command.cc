@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "app/follow_cluster.h"
 #include "app/service_notify.h"
 #include "pool/run_pool.h"
 
@@ -79,6 +80,7 @@ int run_pool_command(const std::string& program, const std::vector<std::string>&
   const char* address = std::getenv("NOTIFY_SOCKET");
   const ServiceNotify notify(address != nullptr ? address : "");
   options.notify = [&notify](const std::string& state) { notify.send(state); };
+  options.start_follower = follow_cluster;
   return pool::run_pool(options);
 }
 

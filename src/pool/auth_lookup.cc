@@ -19,6 +19,10 @@ AuthLookup::~AuthLookup() {
 
 void AuthLookup::begin() {
   request_started = shard_.worker.now();
+  ask();
+}
+
+void AuthLookup::ask() {
   std::optional<Refusal> refused;
   Server* server = shard_.take_or_queue(*this, refused);
   if (refused) {
@@ -53,8 +57,14 @@ void AuthLookup::on_server(Server& server) {
 
 void AuthLookup::on_refused(const Refusal& refusal) { finish(fail(Errc::Unavailable, refusal.message)); }
 
-void AuthLookup::on_server_lost(const Refusal& refusal) {
+void AuthLookup::on_server_lost(const Refusal& refusal, bool) {
   server_ = nullptr;
+  if (shard_.route != nullptr) {  // it only reads: another leader can be asked
+    row_.reset();
+    error_.clear();
+    ask();
+    return;
+  }
   finish(fail(Errc::Unavailable, refusal.message));
 }
 

@@ -29,12 +29,13 @@ class AuthLookup final : public Waiter, public ServerListener {
 
   void on_server(Server& server) override;
   void on_refused(const Refusal& refusal) override;
-  void on_server_lost(const Refusal& refusal) override;
+  void on_server_lost(const Refusal& refusal, bool unsent) override;
   void on_welcome() override {}
   void on_long_wait() override {}
   void on_message(Server& server, char type, std::string_view body) override;
 
  private:
+  void ask();
   void finish(Result<std::optional<Row>> result);
   PoolShard& shard_;
   std::string query_, user_;

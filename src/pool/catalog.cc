@@ -20,6 +20,17 @@ bool LimitSlot::give_back_above(int least) {
   return false;
 }
 
+ReplayGoal User::replay_goal() {
+  const std::lock_guard lock(mutex_);
+  return goal_;
+}
+
+void User::learn_goal(const ReplayGoal& goal) {
+  const std::lock_guard lock(mutex_);
+  if (goal.reign < goal_.reign || (goal.reign == goal_.reign && goal.commits < goal_.commits)) return;
+  goal_ = goal;
+}
+
 pgwire::ScramSecret User::ad_hoc_secret(const std::string& password, std::uint32_t iterations) {
   const std::lock_guard lock(mutex_);
   if (!ad_hoc_ || ad_hoc_for_ != password || ad_hoc_->iterations != iterations) {
@@ -29,8 +40,13 @@ pgwire::ScramSecret User::ad_hoc_secret(const std::string& password, std::uint32
   return *ad_hoc_;
 }
 
-Pool::Pool(Database& of, User& as, bool forced, std::size_t workers)
-    : database(of), user(as), forced_user(forced), shards_(workers) {}
+Pool::Pool(Database& of, User& as, bool forced, std::optional<poolcfg::ServerRole> own_role, std::size_t workers)
+    : database(of),
+      user(as),
+      forced_user(forced),
+      role(own_role),
+      label(own_role ? fmt::format("{}:{}", of.name(), to_string(*own_role)) : of.name()),
+      shards_(workers) {}
 
 Pool::~Pool() {
   for (auto& shard : shards_) delete shard.load();
@@ -63,8 +79,15 @@ void Pool::connect_ended(bool failed, bool at_login, std::string reason) {
   history_.last_failed = failed;
   failing = failed;
   history_.login_failed = failed;
+  history_.failures = failed ? history_.failures + 1 : 0;
   static_cast<void>(at_login);
   history_.reason = std::move(reason);
+}
+
+void Pool::forget_failures() {
+  const std::lock_guard lock(mutex_);
+  history_ = ConnectHistory{};
+  failing = false;
 }
 
 LoginSecrets Pool::secrets() const {
@@ -133,10 +156,10 @@ User& Catalog::user(std::string_view name) {
   return *users_.emplace(std::string(name), std::make_unique<User>(std::string(name))).first->second;
 }
 
-Pool& Catalog::pool(Database& database, User& user, bool forced_user) {
+Pool& Catalog::pool(Database& database, User& user, bool forced_user, std::optional<poolcfg::ServerRole> role) {
   const std::lock_guard lock(mutex_);
-  auto& pool = pools_[{database.name(), user.name()}];
-  if (!pool) pool = std::make_unique<Pool>(database, user, forced_user, workers_);
+  auto& pool = pools_[{database.name(), user.name(), role}];
+  if (!pool) pool = std::make_unique<Pool>(database, user, forced_user, role, workers_);
   return *pool;
 }
 

@@ -11,10 +11,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/time.h"
+#include "model/lsn.h"
 #include "pgwire/password.h"
 #include "pool/running_config.h"
 #include "pool/session_parameters.h"
@@ -76,11 +78,24 @@ class Database {
   std::shared_ptr<const poolcfg::DatabaseEntry> entry_;
 };
 
+// How far a replica has to have replayed so that a read sees the commits of a user: learned from the leader in this
+// reign, after that many of them.
+struct ReplayGoal {
+  std::uint64_t commits = 0;
+  Lsn lsn;
+  std::uint64_t reign = 0;
+};
+
 class User {
  public:
   explicit User(std::string name) : name_(std::move(name)) {}
   [[nodiscard]] const std::string& name() const { return name_; }
   std::atomic<int> clients{0}, servers{0};
+
+  // Transactions on the leader of clients with causal_reads=on.
+  std::atomic<std::uint64_t> commits{0};
+  [[nodiscard]] ReplayGoal replay_goal();
+  void learn_goal(const ReplayGoal& goal);
 
   // The SCRAM secret made for a password that is stored in clear, made once (it costs thousands of hashes).
   pgwire::ScramSecret ad_hoc_secret(const std::string& password, std::uint32_t iterations);
@@ -88,6 +103,7 @@ class User {
  private:
   std::string name_;
   std::mutex mutex_;
+  ReplayGoal goal_;
   std::string ad_hoc_for_;
   std::optional<pgwire::ScramSecret> ad_hoc_;
 };
@@ -104,6 +120,7 @@ struct ConnectHistory {
   TimePoint last_started;
   bool last_failed = false;   // connect or login
   bool login_failed = false;  // what new queries are refused with, at once, while no server is connected
+  unsigned failures = 0;      // since the last success
   std::string reason;         // "connect failed", or the server's text
 };
 
@@ -113,10 +130,12 @@ struct LoginSecrets {
   std::optional<pgwire::ScramKeys> keys;
 };
 
-// (database, server-side user). Connections are opened, counted and limited here; each worker has a shard of its own.
+// (database, server-side user, role where it is not the database's own). Connections are opened, counted and limited
+// here; each worker has a shard of its own.
 class Pool {
  public:
-  Pool(Database& database, User& user, bool forced_user, std::size_t workers);
+  // `role`: in place of the database's own.
+  Pool(Database& database, User& user, bool forced_user, std::optional<poolcfg::ServerRole> role, std::size_t workers);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -124,6 +143,8 @@ class Pool {
   Database& database;
   User& user;
   const bool forced_user;
+  const std::optional<poolcfg::ServerRole> role;
+  const std::string label;  // how SHOW POOLS calls its database
 
   std::atomic<int> servers{0};     // in any state, of all workers
   std::atomic<int> connected{0};   // of these, past login
@@ -134,6 +155,7 @@ class Pool {
   std::atomic<int> waiting_shards{0};  // workers with a client in the queue
   std::atomic<bool> failing{false};    // the last attempt to connect failed
   std::atomic<bool> has_welcome{false};
+  std::atomic<bool> socket_refused{false};  // the members' Unix sockets do not let this user in: TCP it is
 
   [[nodiscard]] WelcomePtr welcome() const;
   void set_welcome(WelcomePtr welcome, std::uint64_t of_generation);
@@ -141,6 +163,7 @@ class Pool {
   [[nodiscard]] ConnectHistory history() const;
   void connect_started(TimePoint now);
   void connect_ended(bool failed, bool at_login, std::string reason);
+  void forget_failures();  // they were of another server
   [[nodiscard]] LoginSecrets secrets() const;
   void remember(const LoginSecrets& secrets);
 
@@ -164,7 +187,7 @@ class Catalog {
   // Null: there is no such database. Makes an automatic one of "*" on first use.
   Database* database(std::string_view name);
   User& user(std::string_view name);  // made on first use
-  Pool& pool(Database& database, User& user, bool forced_user);
+  Pool& pool(Database& database, User& user, bool forced_user, std::optional<poolcfg::ServerRole> role = std::nullopt);
 
   // Told when "*" has made a database, under the catalog's mutex. Set before the workers run.
   std::function<void(const std::string& name)> on_automatic;
@@ -186,7 +209,7 @@ class Catalog {
   // Databases, users and pools stay for the life of the process: workers hold plain references to them.
   std::map<std::string, std::unique_ptr<Database>, std::less<>> databases_;
   std::map<std::string, std::unique_ptr<User>, std::less<>> users_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Pool>> pools_;
+  std::map<std::tuple<std::string, std::string, std::optional<poolcfg::ServerRole>>, std::unique_ptr<Pool>> pools_;
 };
 
 // The limits and times that hold for a pool, with user over database over global.

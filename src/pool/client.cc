@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "pgwire/messages.h"
+#include "pool/causal_reads.h"
 #include "pool/client_login.h"
 #include "pool/server.h"
 #include "pool/worker.h"
@@ -57,6 +58,7 @@ void Client::close(std::string_view reason) {
   }
   state_ = State::Closed;
   if (shard_ != nullptr) shard_->withdraw(*this);
+  if (causal_) causal_->abandon();
   if (server_ != nullptr) release_server_at_close();
   leave_pool();
   if (cancel_key_ != 0) pooler.cancels.remove(cancel_key_);
@@ -97,7 +99,7 @@ void Client::release_server_at_close() {
     server.unlink();
     server.close("client disconnect while server was not ready");
   } else {
-    shard_->release(server);
+    server.shard().release(server);  // a causal read may have one of another pool
   }
 }
 
@@ -265,6 +267,11 @@ bool Client::acquire() {
     return false;
   }
   if (!query_running_) request_started = worker_.now();
+  if (causal_ && causal_->must_ask_leader()) {
+    state_ = State::Waiting;
+    causal_->ask_leader();
+    return false;
+  }
   std::optional<Refusal> refused;
   Server* server = shard_->take_or_queue(*this, refused);
   if (refused) {
@@ -280,6 +287,11 @@ bool Client::acquire() {
 
 // True: its session has this client's parameters. Else they are being set, and parameters_restored() follows.
 bool Client::linked_and_ready(Server& server) {
+  if (causal_ && causal_->must_check(server)) {
+    state_ = State::Waiting;
+    causal_->check(server);
+    return false;
+  }
   server_ = &server;
   server.set_client(this);
   if (parameters_ == server.parameters()) return true;
@@ -309,9 +321,29 @@ void Client::parameters_restored(bool worked) {
 
 void Client::on_refused(const Refusal& refusal) { refuse(refusal); }
 
-void Client::on_server_lost(const Refusal& refusal) {
+void Client::on_server_lost(const Refusal& refusal, bool unsent) {
   server_ = nullptr;
-  refuse(refusal);
+  if (!unsent || state_ != State::Restoring) {
+    refuse(refusal);
+    return;
+  }
+  state_ = State::Waiting;
+  take_server();
+}
+
+void Client::take_server() {
+  std::optional<Refusal> refused;
+  Server* server = shard_->take_or_queue(*this, refused);
+  if (refused) {
+    refuse(*refused);
+  } else if (server != nullptr) {
+    on_server(*server);
+  }
+}
+
+CausalReads& Client::causal() {
+  if (!causal_) causal_ = std::make_unique<CausalReads>(*this);
+  return *causal_;
 }
 
 void Client::on_welcome() {
@@ -341,6 +373,7 @@ void Client::requests_done(char transaction_status) {
     query_running_ = false;
   }
   if (batch_ != nullptr) batch_->recording = false;
+  if (causal_ && transaction_status == 'I') causal_->committed(*server_);
   if (transaction_running_ && transaction_status == 'I') {
     shard_->statistics.transaction_time.add(micros(now - transaction_started_));
     transaction_running_ = false;

@@ -22,6 +22,7 @@
 
 namespace pgvigil::pool {
 
+class CausalReads;
 class ClientLogin;
 class Server;
 class Worker;
@@ -73,10 +74,13 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void read_on();                                                 // after SUSPEND, unless something else still holds it
   void replication_ready(std::string_view untracked_parameters);  // its own server connection has logged in
 
+  void take_server();     // it waits already: asks for a server connection again
+  CausalReads& causal();  // made on first use
+
   // --- Waiter
   void on_server(Server& server) override;
   void on_refused(const Refusal& refusal) override;
-  void on_server_lost(const Refusal& refusal) override;
+  void on_server_lost(const Refusal& refusal, bool unsent) override;
   void on_welcome() override;
   void on_long_wait() override;
 
@@ -150,6 +154,8 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   void prepare(const StatementPtr& statement, bool answer_to_client);
   bool serve_unnamed(const StatementPtr& statement);
   void record_batch(const StatementPtr& statement);
+  [[nodiscard]] bool may_be_own_setting(std::uint32_t body, std::string_view begin) const;
+  bool take_own_setting(std::string_view sql);
   [[nodiscard]] const StatementPtr* named(std::string_view name) const;
   [[nodiscard]] bool tracks_statements() const;
 
@@ -173,7 +179,8 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   };
   std::unique_ptr<Batch> batch_;
   std::unique_ptr<ReplicationStart> replication_;
-  std::string held_;  // received, and waiting for a server connection
+  std::unique_ptr<CausalReads> causal_;  // null: its reads take any replica
+  std::string held_;                     // received, and waiting for a server connection
   MessageWalker walker_;
   std::uint64_t cancel_key_ = 0;
   TimePoint connected_at_, last_activity_, transaction_started_;

@@ -65,7 +65,8 @@ void ClientLogin::find_user() {
   }
   phase_ = Phase::Lookup;
   User& user = pooler().catalog.user(asking);
-  PoolShard& shard = client_.worker_.shard(pooler().catalog.pool(*database, user, false));
+  const auto role = read_role(*database->entry());
+  PoolShard& shard = client_.worker_.shard(pooler().catalog.pool(*database, user, false, role));
   const std::string& query = entry_->auth_query.empty() ? settings().auth_query : entry_->auth_query;
   lookup_ = std::make_unique<AuthLookup>(shard, query, user_name_, [this, alive = alive_](auto row) {
     if (*alive) looked_up(std::move(row));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "pool/cancel.h"
+#include "pool/causal_reads.h"
 #include "pool/console.h"
 #include "pool/server.h"
 #include "pool/worker.h"
@@ -231,6 +232,8 @@ bool ClientLogin::read_parameters(pgwire::Startup& startup) {
       }
     } else if (name == "replication") {
       continue;
+    } else if (name == "causal_reads" && config().file.cluster) {
+      if (!read_causal(value)) return false;
     } else if (name.rfind("_pq_.", 0) == 0) {
       unknown_extensions.push_back(name);
     } else if (const auto index = tracked.find(name)) {
@@ -268,11 +271,23 @@ bool ClientLogin::read_options(const std::string& text) {
   for (const auto& [name, value] : *options) {
     if (const auto index = pooler().tracked.find(name)) {
       values_[*index] = value;
+    } else if (name == "causal_reads" && config().file.cluster) {
+      if (!read_causal(value)) return false;
     } else if (!ignored && !contains(settings().ignore_startup_parameters, name)) {
       client_.refuse(fmt::format("unsupported startup parameter in options: {}", name));
       return false;
     }
   }
+  return true;
+}
+
+bool ClientLogin::read_causal(const std::string& value) {
+  const auto on = parse_switch_word(value);
+  if (!on) {
+    client_.refuse("causal_reads is on or off");
+    return false;
+  }
+  client_.causal().set_on(*on);
   return true;
 }
 
@@ -287,6 +302,17 @@ void ClientLogin::add_host_to_application_name() {
 }
 
 // --- after authentication
+
+bool ClientLogin::on_read_port() const {
+  const auto& cluster = config().file.cluster;
+  return cluster && cluster->read_port != 0 && client_.listen_port_ == cluster->read_port;
+}
+
+// In place of the role of the database, for clients of the read port.
+std::optional<poolcfg::ServerRole> ClientLogin::read_role(const poolcfg::DatabaseEntry& entry) const {
+  if (!on_read_port() || !entry.role || entry.role == poolcfg::ServerRole::Replica) return std::nullopt;
+  return poolcfg::ServerRole::Replica;
+}
 
 void ClientLogin::authenticated() {
   Pooler& all = pooler();
@@ -303,6 +329,10 @@ void ClientLogin::authenticated() {
     deny(fmt::format("database \"{}\" is disabled", database_name_));
     return;
   }
+  if (on_read_port() && !entry_->role) {
+    deny(fmt::format("database \"{}\" has no role in the cluster: the read port does not serve it", database_name_));
+    return;
+  }
   if (all.shutdown != Shutdown::None) {
     deny("pooler is shutting down");
     return;
@@ -316,7 +346,7 @@ void ClientLogin::enter_pool() {
   if (client_.user_ == nullptr) client_.user_ = &catalog.user(user_name_);
   if (!client_.counted_ && !client_.count_in_limits()) return;
   User& server_user = forced ? catalog.user(entry_->user) : *client_.user_;
-  Pool& pool = catalog.pool(*client_.database_, server_user, forced);
+  Pool& pool = catalog.pool(*client_.database_, server_user, forced, read_role(*entry_));
   if (!forced) pool.remember(proven_);
   client_.parameters_ = ParameterSet::intern(values_);
   client_.enter_pool(client_.worker_.shard(pool));

@@ -74,6 +74,9 @@ class ClientLogin {
   void deny(std::string_view text);  // "login failed" in the log, then FATAL
   void send(const std::string& bytes);
   [[nodiscard]] bool is_console() const { return database_name_ == "pgbouncer"; }
+  bool read_causal(const std::string& value);
+  [[nodiscard]] bool on_read_port() const;
+  [[nodiscard]] std::optional<poolcfg::ServerRole> read_role(const poolcfg::DatabaseEntry& entry) const;
   [[nodiscard]] const poolcfg::Settings& settings() const;
   [[nodiscard]] const RunningConfig& config() const;
   Pooler& pooler();

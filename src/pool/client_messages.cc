@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "pgwire/messages.h"
+#include "pool/causal_reads.h"
 #include "pool/client.h"
 #include "pool/server.h"
 #include "pool/worker.h"
@@ -72,10 +73,18 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
     refuse("PQexec disallowed");
     return {Kind::Abort};
   }
+  if (type == 'Q' && shard_->route != nullptr && may_be_own_setting(body, begin)) {
+    if (begin.size() < body) return {Kind::More};
+    if (take_own_setting(begin.substr(0, begin.find('\0')))) return {Kind::Drop};
+  }
   const bool tracks = tracks_statements();
   if (type == 'C' && tracks && server_ == nullptr) {
     if (begin.empty() && body > 0) return {Kind::More};
     if (begin.size() > 1 && begin[0] == 'S' && begin[1] != '\0') return {Kind::Whole};  // answered without a server
+  }
+  if (server_ != nullptr && server_->fenced()) {
+    server_->close_with_client("the leader's reign is over", kPastReign);
+    return {Kind::Abort};
   }
   if (server_ != nullptr && server_->repeat_due()) {
     state_ = State::Restoring;
@@ -92,6 +101,36 @@ Verdict Client::on_header(char type, std::uint32_t body, std::string_view begin)
   if (tracks && (type == 'P' || type == 'B' || type == 'D' || type == 'C')) return tracked_header(type, body, begin);
   if (type != 'H') push(type);
   return {Kind::Forward};
+}
+
+// --- settings that are the pooler's own
+
+bool Client::may_be_own_setting(std::uint32_t body, std::string_view begin) const {
+  constexpr std::uint32_t kLongest = 128;
+  constexpr std::string_view kSet = "set";
+  if (body > kLongest || (server_ != nullptr && (!server_->quiet() || server_->transaction_status() == 'E'))) {
+    return false;
+  }
+  for (std::size_t i = 0; i < std::min(begin.size(), kSet.size()); ++i) {
+    if ((begin[i] | 0x20) != kSet[i]) return false;
+  }
+  return true;
+}
+
+bool Client::take_own_setting(std::string_view sql) {
+  const auto setting = parse_own_setting(sql);
+  if (!setting) return false;
+  std::string reply;
+  if (!setting->problem.empty()) {
+    pgwire::error_response(reply, "ERROR", "22023", setting->problem);
+  } else {
+    if (setting->causal_reads) causal().set_on(*setting->causal_reads);
+    if (setting->after_lsn) causal().set_after(*setting->after_lsn);
+    pgwire::command_complete(reply, "SET");
+  }
+  pgwire::ready_for_query(reply, server_ == nullptr ? 'I' : server_->transaction_status());
+  forward(reply);
+  return true;
 }
 
 // --- prepared statements

@@ -49,6 +49,7 @@ constexpr std::string_view kUsage =
     "\tSHOW PEERS|PEER_POOLS\n"
     "\tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE\n"
     "\tSHOW DNS_HOSTS|DNS_ZONES\n"
+    "\tSHOW CLUSTER\n"
     "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
     "\tSET key = arg\n"
     "\tRELOAD\n"

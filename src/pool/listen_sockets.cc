@@ -234,10 +234,16 @@ std::string ListenSocket::file() const {
   return path.empty() || path.front() == '@' ? "" : path;
 }
 
+int ListenSocket::port() const {
+  if (!unix_socket()) return address_.port();
+  const std::string text = address_.text();
+  return std::atoi(text.c_str() + text.rfind(':') + 1);
+}
+
 std::string ListenSocket::text() const { return unix_socket() ? "unix:" + path_of(address_) : address_.text(); }
 
 Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log,
-                                                      std::vector<ListenSocket> taken_over) {
+                                                      std::vector<ListenSocket>& taken_over) {
   std::vector<ListenSocket> sockets;
   PGV_TRY_VOID(open_tcp(sockets, taken_over, settings, log));
   const Address local = unix_address(settings.unix_socket_dir, settings.listen_port);

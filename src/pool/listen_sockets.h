@@ -26,6 +26,7 @@ class ListenSocket {
   [[nodiscard]] bool unix_socket() const { return address_.unix_socket(); }
   // The file of a Unix socket that is ours to remove; empty: none, or the service manager's.
   [[nodiscard]] std::string file() const;
+  [[nodiscard]] int port() const;          // of a Unix socket: the number in its name
   [[nodiscard]] std::string text() const;  // "127.0.0.1:6432", "unix:/tmp/.s.PGSQL.6432"
   [[nodiscard]] Origin origin() const { return origin_; }
 
@@ -36,9 +37,9 @@ class ListenSocket {
 };
 
 // Opens what listen_addr and unix_socket_dir name. An address that cannot be used is a warning, unless none can.
-// `taken_over`: sockets of another process, used where they are what the settings want.
+// `taken_over`: sockets of another process; those that the settings want are taken out of it and used.
 Result<std::vector<ListenSocket>> open_listen_sockets(const poolcfg::Settings& settings, PoolLog& log,
-                                                      std::vector<ListenSocket> taken_over = {});
+                                                      std::vector<ListenSocket>& taken_over);
 
 // Those that systemd passed (sd_listen_fds(3)); empty: none. Call once, before the process forks.
 std::vector<ListenSocket> passed_listen_sockets(PoolLog& log);

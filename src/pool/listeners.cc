@@ -131,8 +131,7 @@ void Listeners::place(int fd, const Address& peer, const ListenSocket& socket, s
       address.uid = static_cast<unsigned>(-1);  // nobody's: never the pooler's own
     }
   }
-  const auto listen_port = static_cast<std::uint16_t>(socket.unix_socket() ? pooler_.config()->settings().listen_port
-                                                                           : socket.address().port());
+  const auto listen_port = static_cast<std::uint16_t>(socket.port());
   Worker& worker = *pooler_.workers[chosen];
   worker.post([&worker, fd, address, listen_port] { worker.take_client(fd, address, listen_port); });
 }

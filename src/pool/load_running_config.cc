@@ -79,6 +79,21 @@ Result<void> read_rules(RunningConfig& config) {
   return {};
 }
 
+// The follower has the section as it was at the start; the limits on replicas are the workers'.
+Result<void> keep_cluster(poolcfg::PoolConfig& fresh, const poolcfg::PoolConfig& running) {
+  if (fresh.cluster && !running.cluster) {
+    return fail(Errc::InvalidConfig, "the section [cluster] is new", {}, "it is read at the start only",
+                "restart the pooler; with -R its clients stay");
+  }
+  const auto limits = std::exchange(fresh.cluster, running.cluster);
+  if (!limits) return {};
+  fresh.cluster->max_replica_lag = limits->max_replica_lag;
+  fresh.cluster->max_replica_lag_time = limits->max_replica_lag_time;
+  fresh.cluster->replica_fallback = limits->replica_fallback;
+  fresh.cluster->causal_reads_timeout = limits->causal_reads_timeout;
+  return {};
+}
+
 }  // namespace
 
 Result<void> renew_tls(RunningConfig& config) {
@@ -93,7 +108,10 @@ Result<std::shared_ptr<RunningConfig>> load_running_config(const std::string& pa
   PGV_TRY(file, poolcfg::load_config(path));
   auto config = std::make_shared<RunningConfig>();
   config->file = std::move(file);
-  if (running != nullptr) config->file.settings = poolcfg::reloaded(running->settings(), config->file);
+  if (running != nullptr) {
+    config->file.settings = poolcfg::reloaded(running->settings(), config->file);
+    PGV_TRY_VOID(keep_cluster(config->file, running->file));
+  }
   if (config->settings().conffile.empty()) config->file.settings.conffile = path;
   PGV_TRY_VOID(check(config->settings()));
   PGV_TRY_VOID(read_users(*config, running));

@@ -26,6 +26,7 @@ PoolProcess::PoolProcess(const PoolOptions& options, RunningConfigPtr config, Po
                   loop_->stop();
                 },
                 options.quiet || options.daemon}),
+      cluster_(*loop_, pooler_),
       handover_(*loop_, log,
                 {[this]() -> const std::vector<ListenSocket>& { return listeners_.sockets(); },
                  [this] { return pooler_.shutdown == Shutdown::None && !pooler_.suspended; },
@@ -74,6 +75,9 @@ Result<void> PoolProcess::start(std::optional<Takeover> takeover) {
     log_.put(Level::Log, "registered new auto-database: {}", name);
   };
   for (const auto& worker : pooler_.workers) worker->start();
+  if (const auto& section = pooler_.config()->file.cluster) {
+    PGV_TRY_VOID(cluster_.start(options_.start_follower, *section));
+  }
   control_.begin_minimums();
   signals_->start(*loop_, [this](int number) { control_.on_signal(number); });
   for (const auto& socket : listeners_.sockets()) log_.put(Level::Log, "listening on {}", socket.text());
@@ -109,6 +113,7 @@ int PoolProcess::run(std::function<void()> begin) {
   // As the loop's first turn: its clock stands still before that.
   loop_->post(std::move(begin));
   loop_->run();
+  cluster_.stop();
   handover_.close();
   listeners_.close_and_remove();
   return status_;

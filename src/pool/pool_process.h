@@ -7,6 +7,7 @@
 #include <string>
 
 #include "pool/blocking_auth.h"
+#include "pool/cluster_control.h"
 #include "pool/console.h"
 #include "pool/handover.h"
 #include "pool/listeners.h"
@@ -48,6 +49,7 @@ class PoolProcess {
   Listeners listeners_;
   Statistics statistics_;
   PoolControl control_;
+  ClusterControl cluster_;
   std::unique_ptr<ConsoleSessions> console_;
   std::unique_ptr<MetricsServer> metrics_;
   BlockingAuth blocking_auth_;

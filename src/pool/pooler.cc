@@ -40,6 +40,16 @@ void Pooler::set_config(RunningConfigPtr config) {
   config_ = std::move(config);
 }
 
+ClusterStatePtr Pooler::cluster() const {
+  const std::lock_guard lock(mutex_);
+  return cluster_;
+}
+
+void Pooler::set_cluster(ClusterStatePtr cluster) {
+  const std::lock_guard lock(mutex_);
+  cluster_ = std::move(cluster);
+}
+
 void Pooler::on_workers(const std::function<void(Worker&)>& call) {
   for (const auto& worker : workers) {
     Worker* target = worker.get();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pool/catalog.h"
+#include "pool/cluster_route.h"
 #include "pool/log.h"
 #include "pool/resolver.h"
 #include "pool/running_config.h"
@@ -49,6 +50,8 @@ struct Pooler {
 
   [[nodiscard]] RunningConfigPtr config() const;
   void set_config(RunningConfigPtr config);
+  [[nodiscard]] ClusterStatePtr cluster() const;  // null: none is followed, or nothing is known of it yet
+  void set_cluster(ClusterStatePtr cluster);
 
   // Runs the call on every worker's thread.
   void on_workers(const std::function<void(Worker&)>& call);
@@ -78,6 +81,10 @@ struct Pooler {
   std::atomic<std::uint64_t> next_id{1};
   std::atomic<bool> paused{false}, suspended{false};
   std::atomic<Shutdown> shutdown{Shutdown::None};
+  // The reign that the control thread knows of. Connections to a leader that were opened under another one carry no
+  // query any more, whether their worker has heard of it or not.
+  std::atomic<std::uint64_t> reign{0};
+  MemberLoads loads;
   std::string mock_key;  // of this process, for users that do not exist
 
   // Eight random bytes, as far as peering leaves them random.
@@ -86,6 +93,7 @@ struct Pooler {
  private:
   mutable std::mutex mutex_;
   RunningConfigPtr config_;
+  ClusterStatePtr cluster_;
 };
 
 }  // namespace pgvigil::pool

@@ -38,6 +38,16 @@ struct Start {
   std::vector<ListenSocket> sockets{};
   std::unique_ptr<PoolProcess> process{};
 
+  // The second set of listeners, in a cluster.
+  [[nodiscard]] int read_port() const {
+    const auto& cluster = config->file.cluster;
+    return cluster ? cluster->read_port : 0;
+  }
+  [[nodiscard]] poolcfg::Settings for_reads() const {
+    poolcfg::Settings settings = config->settings();
+    settings.listen_port = read_port();
+    return settings;
+  }
   Result<void> read_config();
   Result<void> look_for_others();
   Result<void> open_sockets(std::vector<ListenSocket> passed);
@@ -80,6 +90,7 @@ Result<void> Start::look_for_others() {
     log.put(Level::Log, "old process not found, try to continue normally");
   }
   PGV_TRY_VOID(check_unix_socket_free(settings));
+  if (read_port() != 0) PGV_TRY_VOID(check_unix_socket_free(for_reads()));
   return pid_file->check();
 }
 
@@ -97,8 +108,11 @@ Result<void> Start::open_sockets(std::vector<ListenSocket> passed) {
     sockets = std::move(passed);
     return {};
   }
-  PGV_TRY(opened, open_listen_sockets(settings, log, std::move(passed)));
+  PGV_TRY(opened, open_listen_sockets(settings, log, passed));
   sockets = std::move(opened);
+  if (read_port() == 0) return {};
+  PGV_TRY(reads, open_listen_sockets(for_reads(), log, passed));
+  for (auto& socket : reads) sockets.push_back(std::move(socket));
   return {};
 }
 

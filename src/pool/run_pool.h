@@ -4,6 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "pool/cluster_follower.h"
+
 namespace pgvigil::pool {
 
 struct PoolOptions {
@@ -14,6 +16,7 @@ struct PoolOptions {
   std::string user;                                                                  // wins over the file's
   std::string version;                                                               // ours, for the log
   std::function<void(const std::string& state)> notify = [](const std::string&) {};  // the service manager
+  StartFollower start_follower;                                                      // for a file with [cluster]
 };
 
 // Returns only when the start fails.

@@ -73,6 +73,30 @@ void Server::link(Waiter& owner) {
   set_state(ServerState::Active);
   owner_ = &owner;
   release_due_ = false;
+  if (load_ != nullptr && shard_->spreads()) count_active(true);
+}
+
+void Server::hand_to(Waiter& owner) {
+  owner_ = &owner;
+  listener_ = nullptr;
+}
+
+// Only where there is a choice of members: elsewhere nobody looks at it, and every transaction would touch one place
+// that all workers share.
+void Server::count_active(bool active) {
+  if (active == counted_active_) return;
+  counted_active_ = active;
+  load_->active.fetch_add(active ? 1 : -1, std::memory_order_relaxed);
+}
+
+void Server::route_to(const RouteTarget& target, std::uint64_t reign) {
+  Pooler& pooler = shard_->worker.pooler();
+  target_ = std::make_unique<RouteTarget>(target);
+  load_ = &pooler.loads.of(target.member);
+  ++load_->connections;
+  if (!target.leader) return;
+  reign_ = reign;
+  fence_ = &pooler.reign;
 }
 
 void Server::unlink() {
@@ -81,6 +105,7 @@ void Server::unlink() {
   client_ = nullptr;
   listener_ = nullptr;
   release_due_ = false;
+  if (counted_active_) count_active(false);
 }
 
 void Server::pause_for_client() {
@@ -96,11 +121,11 @@ void Server::resume_for_client() {
 
 // --- the end
 
-void Server::shut(std::string_view reason, bool goodbye) {
+void Server::shut(std::string_view reason, bool goodbye, Level level) {
   PGV_ASSERT(state_ != ServerState::Closed);
   PoolLog& log = shard_->worker.pooler().log;
   if (shard_->worker.settings().log_disconnections != 0) {
-    log.put(Level::Log, "{} closing because: {} (age={}s)", log_name(), reason,
+    log.put(level, "{} closing because: {} (age={}s)", log_name(), reason,
             std::chrono::duration_cast<std::chrono::seconds>(shard_->worker.now() - connected_at_).count());
   }
   const bool was_up = state_ != ServerState::Login;
@@ -114,6 +139,10 @@ void Server::shut(std::string_view reason, bool goodbye) {
   shard_->worker.bury(std::shared_ptr<void>(std::move(login_)));
   stream_.reset();
   slots_ = Slots{};
+  if (load_ != nullptr) {
+    if (counted_active_) count_active(false);
+    --load_->connections;
+  }
   for (CancelDelivery* delivery : cancels) delivery->server_lost = true;
   cancels.clear();
   shard_->server_closed();
@@ -124,28 +153,50 @@ void Server::close(std::string_view reason) { close_with_client(reason, Refusal{
 
 void Server::close_with_client(std::string_view reason, const Refusal& refusal) {
   if (state_ == ServerState::Closed) return;
-  if (state_ == ServerState::Login) {
+  // An attempt that is given up because the leader is another one says nothing of that one.
+  if (state_ == ServerState::Login && !fenced()) {
     shard_->pool.connect_ended(true, true, std::string(reason));
   }
   Waiter* owner = owner_;
   owner_ = nullptr;
   client_ = nullptr;
   listener_ = nullptr;
+  // The owner's own words were still held back, and another member can take them.
+  const bool unsent = restoring_ && target_ != nullptr;
   shut(reason, state_ != ServerState::Login);
-  if (owner != nullptr) owner->on_server_lost(refusal);
+  if (owner != nullptr) owner->on_server_lost(refusal, unsent);
 }
+
+namespace {
+
+// How long other members are tried first after one has failed.
+constexpr Duration kAvoid = std::chrono::seconds(1);
+
+// Classes of SQLSTATE that are the client's matter: authorization, name of the database, privileges, our own refusals.
+bool lasts(std::string_view sqlstate) {
+  const std::string_view kind = sqlstate.substr(0, 2);
+  return kind == "28" || kind == "3D" || kind == "42" || sqlstate == "08P01";
+}
+
+}  // namespace
 
 void Server::login_failed(const std::string& reason, const std::optional<Refusal>& told_to_waiting) {
   if (state_ == ServerState::Closed) return;
   Pool& pool = shard_->pool;
   Pooler& pooler = shard_->worker.pooler();
+  const PoolShard& shard = *shard_;
+  const bool repeated = shard.failed_before(reason);
+  const bool past = fenced();
+  if (load_ != nullptr) load_->avoid_until = (shard.worker.now() + kAvoid).since_boot().count();
   if (!replication_) pool.connect_ended(true, true, reason);
   Waiter* owner = owner_;
   owner_ = nullptr;
   client_ = nullptr;
   const bool alone = replication_;
-  shut(reason, false);
-  if (owner != nullptr) owner->on_server_lost({"08P01", "login failed"});
+  shut(reason, false, repeated ? Level::Debug : Level::Log);
+  if (owner != nullptr) owner->on_server_lost({"08P01", "login failed"}, false);
+  // Of a member of the cluster clients hear only what waiting does not mend, and nothing of one that leads no more.
+  if (shard.route != nullptr && (past || !told_to_waiting || !lasts(told_to_waiting->sqlstate))) return;
   // A server that is starting up or shutting down (57P03) may be up again before the clients' patience ends.
   if (alone || !told_to_waiting || told_to_waiting->sqlstate == "57P03" || pool.connected > 0) return;
   pooler.on_workers([&pool, refusal = *told_to_waiting](Worker& worker) {
@@ -212,7 +263,7 @@ void Server::on_end(int error) {
     return;
   }
   if (client_ != nullptr || owner_ != nullptr) {
-    close_with_client("server conn crashed?", {"08P01", "server conn crashed?"});
+    close_with_client("server conn crashed?", {target_ == nullptr ? "08P01" : "08006", "server conn crashed?"});
   } else {
     close("server conn crashed?");
   }
@@ -246,7 +297,9 @@ void Server::logged_in(ParameterSetPtr parameters, std::string cancel_key) {
       if (PoolShard* shard = pool.shard(worker.index())) shard->pump();
     });
   }
-  shard_->make_idle(*this);
+  PoolShard& shard = *shard_;
+  shard.make_idle(*this);
+  shard.connected();
 }
 
 }  // namespace pgvigil::pool

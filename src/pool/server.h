@@ -1,6 +1,8 @@
 // A connection to PostgreSQL: opening and logging in, then carrying one client's requests at a time.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -8,10 +10,13 @@
 #include <string_view>
 
 #include "base/time.h"
+#include "model/lsn.h"
 #include "netio/loop.h"
 #include "pool/address.h"
 #include "pool/catalog.h"
+#include "pool/cluster_route.h"
 #include "pool/list.h"
+#include "pool/log.h"
 #include "pool/message_walker.h"
 #include "pool/requests.h"
 #include "pool/shard.h"
@@ -67,6 +72,7 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   // --- links
   void link(Waiter& owner);  // becomes Active
   void set_client(Client* client) { client_ = client; }
+  void hand_to(Waiter& owner);  // linked already, to another part of the same client
   void unlink();
   void release_after_this() { release_due_ = true; }  // by its listener, from on_message()
   [[nodiscard]] Waiter* owner() const { return owner_; }
@@ -97,8 +103,16 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] char transaction_status() const { return status_; }
   [[nodiscard]] bool close_needed() const {
-    return close_needed_ || generation_ != shard_->pool.generation.load(std::memory_order_relaxed);
+    return close_needed_ || generation_ != shard_->pool.generation.load(std::memory_order_relaxed) || fenced();
   }
+  // It was opened to a leader whose reign is over: no query may go out on it.
+  [[nodiscard]] bool fenced() const { return fence_ != nullptr && fence_->load(std::memory_order_relaxed) != reign_; }
+  [[nodiscard]] bool of_leader() const { return fence_ != nullptr; }
+  [[nodiscard]] bool in_transaction() const { return status_ != 'I' || !quiet(); }
+  [[nodiscard]] Lsn replayed() const { return replayed_; }  // at least; of a replica that was asked
+  void note_replayed(Lsn position) { replayed_ = std::max(replayed_, position); }
+  [[nodiscard]] const RouteTarget* target() const { return target_.get(); }  // null: not of a cluster
+  [[nodiscard]] int member_load() const { return load_ == nullptr ? 0 : load_->active.load(std::memory_order_relaxed); }
   void mark_close_needed() { close_needed_ = true; }
   [[nodiscard]] bool dirty() const { return dirty_; }
   [[nodiscard]] bool restoring() const { return restoring_; }
@@ -139,7 +153,9 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   struct FromServer;
 
   void replies(const netio::Slice& bytes);
-  void shut(std::string_view reason, bool goodbye);
+  void shut(std::string_view reason, bool goodbye, Level level = Level::Log);
+  void route_to(const RouteTarget& target, std::uint64_t reign);
+  void count_active(bool active);
   Verdict on_own_reply(char type, std::uint32_t body, std::string_view begin);
   Verdict on_linked_reply(char type, std::uint32_t body, std::string_view begin);
   void note_tag(std::string_view tag);
@@ -175,6 +191,14 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   Address address_;
   TimePoint connected_at_, last_activity_;
   std::uint64_t generation_;
+  // Of a member of the cluster, else null: where it goes, and the reign of the leader that it was opened under.
+  std::unique_ptr<RouteTarget> target_;
+  MemberLoad* load_ = nullptr;
+  const std::atomic<std::uint64_t>* fence_ = nullptr;  // only to the leader
+  std::uint64_t reign_ = 0;
+  // Of this connection, not of the member: a replica that is started again may have replayed less than before.
+  Lsn replayed_;
+  bool counted_active_ = false;
   ServerState state_ = ServerState::Login;
   Copy copy_ = Copy::None;
   char status_ = 'I';

@@ -44,20 +44,45 @@ void ServerLogin::begin() {
     password_ = shown.password;
   }
   if (!pool.forced_user) keys_ = shown.keys;
-  choose_host();
+  if (server_.shard().route == nullptr) {
+    choose_host();
+  } else if (!choose_member()) {
+    fail_with("no member of the cluster has the role");
+    return;
+  }
+  dial();
+}
+
+void ServerLogin::dial() {
   dial_ = std::make_unique<Dial>(worker_);
-  dial_->to_host(host_, entry_->port, [this](Result<int> fd, const Address& address) {
+  dial_->to_host(host_, port_, [this](Result<int> fd, const Address& address) {
     server_.address_ = address;
-    if (!fd) {
-      worker_.pooler().log.put(Level::Warning, "{} {}", server_.log_name(), fd.error().message());
-      fail_with(fd.error().what);
+    if (fd) {
+      connected(*fd);
       return;
     }
-    connected(*fd);
+    const bool repeated = server_.shard().failed_before(fd.error().what);
+    worker_.pooler().log.put(repeated ? Level::Debug : Level::Warning, "{} {}", server_.log_name(),
+                             fd.error().message());
+    if (by_member_socket_) server_.shard().pool.socket_refused = true;
+    fail_with(fd.error().what);
   });
 }
 
+bool ServerLogin::choose_member() {
+  const PoolShard& shard = server_.shard();
+  Pooler& pooler = worker_.pooler();
+  const RouteTarget* target = choose_target(*shard.route, pooler.loads, worker_.now(), shard.pool.next_host++);
+  if (target == nullptr) return false;
+  server_.route_to(*target, shard.route->reign);
+  by_member_socket_ = !target->socket_directory.empty() && !shard.pool.socket_refused;
+  host_ = by_member_socket_ ? target->socket_directory : target->host;
+  port_ = target->port;
+  return true;
+}
+
 void ServerLogin::choose_host() {
+  port_ = entry_->port;
   if (entry_->hosts.empty()) return;
   Pool& pool = server_.shard().pool;
   // Round robin: the next one at every attempt. Else: the next one after an attempt that failed.
@@ -73,8 +98,9 @@ void ServerLogin::choose_host() {
 void ServerLogin::connected(int fd) {
   const poolcfg::Settings& settings = worker_.settings();
   if (settings.log_connections != 0) {
-    worker_.pooler().log.put(Level::Log, "{} new connection to server (from {})", server_.log_name(),
-                             local_of(fd).text());
+    const bool awaited = server_.shard().route != nullptr && server_.shard().pool.failing;
+    worker_.pooler().log.put(awaited ? Level::Debug : Level::Log, "{} new connection to server (from {})",
+                             server_.log_name(), local_of(fd).text());
   }
   server_.stream_ = worker_.loop().adopt(fd, server_);
   if (worker_.config().server_tls != nullptr && !server_.address_.unix_socket()) {
@@ -142,6 +168,7 @@ bool ServerLogin::on_message(char type, std::string_view body) {
       const std::string_view name = reader.cstring();
       const std::string_view value = reader.cstring();
       if (!reader.ok()) break;
+      if (name == "in_hot_standby") in_recovery_ = value == "on";
       if (const auto index = worker_.pooler().tracked.find(name)) {
         parameters_ = parameters_->with(*index, value);
       } else {
@@ -151,6 +178,10 @@ bool ServerLogin::on_message(char type, std::string_view body) {
     }
     case 'K': cancel_key_ = std::string(body); return true;
     case 'E':
+      if (phase_ == Phase::RoleQuery) {
+        fail_with("the server does not say whether it is in recovery");
+        return false;
+      }
       if (phase_ == Phase::ConnectQuery) {
         worker_.pooler().log.put(Level::Warning, "{} connect_query failed: {}", server_.log_name(),
                                  pgwire::parse_error_fields(body).message);
@@ -163,8 +194,11 @@ bool ServerLogin::on_message(char type, std::string_view body) {
     case 'Z':
       if (body.size() != 1) break;
       return on_ready();
+    case 'D':
+      if (phase_ == Phase::RoleQuery) in_recovery_ = !body.empty() && body.back() == 't';
+      [[fallthrough]];
     default:
-      if (phase_ == Phase::ConnectQuery) return true;
+      if (phase_ == Phase::ConnectQuery || phase_ == Phase::RoleQuery) return true;
       break;
   }
   fail_with("unknown pkt from server");
@@ -272,13 +306,39 @@ void ServerLogin::send_password(std::string_view text) {
 
 void ServerLogin::on_error(std::string_view body) {
   const pgwire::ErrorFields fields = pgwire::parse_error_fields(body);
-  worker_.pooler().log.put(Level::Warning, "{} server login failed: {} {}", server_.log_name(), fields.severity,
-                           fields.message);
+  const bool repeated = server_.shard().failed_before(fields.message);
+  worker_.pooler().log.put(repeated ? Level::Debug : Level::Warning, "{} server login failed: {} {}",
+                           server_.log_name(), fields.severity, fields.message);
+  if (by_member_socket_ && fields.sqlstate.substr(0, 2) == "28") {
+    // pg_hba.conf may have other rules for the socket: no word about them for clients.
+    server_.shard().pool.socket_refused = true;
+    fail_with(fields.message);
+    return;
+  }
   fail_with(fields.message, Refusal{fields.sqlstate.empty() ? "08P01" : fields.sqlstate, fields.message});
 }
 
+// What etcd says and what the server is may differ for a moment: a leader is one before its promotion has ended, and an
+// old leader may still run. PostgreSQL reports in_hot_standby from version 14 on; others are asked.
+bool ServerLogin::check_role() {
+  const RouteTarget* target = server_.target();
+  if (target == nullptr || server_.replication()) return true;
+  if (!in_recovery_ && phase_ == Phase::Login) {
+    phase_ = Phase::RoleQuery;
+    std::string message;
+    pgwire::query(message, "SELECT pg_catalog.pg_is_in_recovery()");
+    server_.stream_->send(message);
+    return false;
+  }
+  if (in_recovery_.value_or(!target->leader) != target->leader) return true;
+  fail_with(target->leader ? fmt::format("{} is not promoted yet", target->member)
+                           : fmt::format("{} is not a replica any more", target->member));
+  return false;
+}
+
 bool ServerLogin::on_ready() {
-  if (phase_ == Phase::Login && !entry_->connect_query.empty()) {
+  if (phase_ != Phase::ConnectQuery && !check_role()) return server_.state() != ServerState::Closed;
+  if (phase_ != Phase::ConnectQuery && !entry_->connect_query.empty()) {
     phase_ = Phase::ConnectQuery;
     std::string message;
     pgwire::query(message, entry_->connect_query);

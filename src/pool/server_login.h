@@ -25,10 +25,13 @@ class ServerLogin {
   void tls_ready();
 
  private:
-  enum class Phase : std::uint8_t { Dialing, SslAnswer, Handshake, Login, ConnectQuery };
+  enum class Phase : std::uint8_t { Dialing, SslAnswer, Handshake, Login, RoleQuery, ConnectQuery };
   friend struct LoginSink;
 
   void choose_host();
+  bool choose_member();
+  void dial();
+  bool check_role();
   void connected(int fd);
   void send_startup();
   bool on_message(char type, std::string_view body);
@@ -48,6 +51,9 @@ class ServerLogin {
   MessageWalker walker_;
   Phase phase_ = Phase::Dialing;
   std::string host_;
+  int port_ = 0;
+  bool by_member_socket_ = false;    // the Unix socket of a member on this machine
+  std::optional<bool> in_recovery_;  // what the server says of itself
   std::optional<std::string> password_;
   std::optional<pgwire::ScramKeys> keys_;
   std::unique_ptr<pgwire::ScramClient> scram_;

@@ -23,12 +23,16 @@ PoolShard::~PoolShard() {
   }
 }
 
-void PoolShard::apply_rules() { rules = pool_rules(worker.config(), *pool.database.entry(), pool.user.name()); }
+void PoolShard::apply_rules() {
+  const auto entry = pool.database.entry();
+  rules = pool_rules(worker.config(), *entry, pool.user.name());
+  route = !entry->role ? nullptr : &worker.route(pool.role.value_or(*entry->role));
+}
 
 bool PoolShard::blocked() const {
   return worker.pooler().paused.load(std::memory_order_relaxed) ||
          pool.database.paused.load(std::memory_order_relaxed) ||
-         worker.pooler().suspended.load(std::memory_order_relaxed);
+         worker.pooler().suspended.load(std::memory_order_relaxed) || (route != nullptr && route->held);
 }
 
 // --- taking
@@ -46,8 +50,13 @@ Server* PoolShard::take_or_queue(Waiter& waiter, std::optional<Refusal>& refused
       return server;
     }
   }
-  // Who comes while no connection can be had is told so at once; who waits already goes on waiting.
-  if (!waiter.at_login && pool.failing && pool.connected == 0 && cancels_sent == 0 && !blocked()) {
+  if (route != nullptr && route->refused) {
+    refused = Refusal{"57P03", "no replica may serve reads now (replica_fallback=refuse)"};
+    return nullptr;
+  }
+  // Who comes while no connection can be had is told so at once; who waits already goes on waiting. In a cluster
+  // another leader may be there before the client's patience ends.
+  if (!waiter.at_login && route == nullptr && pool.failing && pool.connected == 0 && cancels_sent == 0 && !blocked()) {
     refused = Refusal{"08P01", fmt::format("server login has been failing, cached error: {} (server_login_retry)",
                                            pool.history().reason)};
     open_one(true);
@@ -68,7 +77,7 @@ void PoolShard::withdraw(Waiter& waiter) {
 }
 
 Server* PoolShard::take_idle() {
-  while (Server* server = idle.first()) {
+  while (Server* server = spreads() ? first_idle() : idle.first()) {
     if (server->close_needed()) {
       server->close("database configuration changed");
       continue;
@@ -258,6 +267,7 @@ void PoolShard::seek() {
   std::size_t wanted = waiting.size() - coming;
   if (pool.workers() > 1) wanted -= std::min(wanted, ask_other_workers(wanted));
   while (wanted > 0 && open_one(true)) --wanted;
+  if (wanted > 0 && route != nullptr && pool.failing) retry_soon();
 }
 
 std::size_t PoolShard::ask_other_workers(std::size_t wanted) {
@@ -308,7 +318,7 @@ void PoolShard::arrive(Server* server, bool was_asked_for) {
   }
   server->enter(*this);
   if (server->state() == ServerState::Closed) return;
-  if (server->close_needed()) {
+  if (server->close_needed() || (route != nullptr && !fits_route(*server))) {
     server->close("database configuration changed");
     return;
   }
@@ -333,7 +343,9 @@ bool PoolShard::open_one(bool for_waiting) {
   if (full && !reserve) return false;
   if (worker.pooler().shutdown.load(std::memory_order_relaxed) == Shutdown::WaitForServers || blocked()) return false;
   const ConnectHistory history = pool.history();
-  if (history.last_failed && worker.now() - history.last_started < settings.server_login_retry) return false;
+  if (history.last_failed && worker.now() - history.last_started < retry_delay(history)) return false;
+  // Its workers have not heard of the new reign yet; they will, and look again.
+  if (route != nullptr && route->reign != worker.pooler().reign.load()) return false;
   auto attempt = LimitSlot::try_take(pool.connecting, history.last_failed || !known ? 1 : kParallelConnects);
   if (!attempt) return false;
 

@@ -10,6 +10,7 @@
 
 #include "base/time.h"
 #include "pool/catalog.h"
+#include "pool/cluster_route.h"
 #include "pool/list.h"
 #include "pool/statistics.h"
 
@@ -25,6 +26,9 @@ struct Refusal {
   std::string message;
 };
 
+// To a client whose transaction ran on a leader that leads no more. Drivers take 57P01 for a reason to try again.
+inline const Refusal kPastReign{"57P01", "terminating connection: the server does not lead the cluster any more"};
+
 // The slots of the limits that a server connection counts in.
 struct ServerSlots {
   LimitSlot pool, database, user;
@@ -37,8 +41,9 @@ class Waiter : public Listed<Waiter> {
   // Called from the queue: the server is linked to this waiter (Server::owner()).
   virtual void on_server(Server& server) = 0;
   virtual void on_refused(const Refusal& refusal) = 0;
-  // The linked server is gone; it has already been unlinked. `refusal`: what a client is told.
-  virtual void on_server_lost(const Refusal& refusal) = 0;
+  // The linked server is gone; it has already been unlinked. `refusal`: what a client is told. `unsent`: nothing of the
+  // waiter's own had been sent on it, and it may ask for another one.
+  virtual void on_server_lost(const Refusal& refusal, bool unsent) = 0;
   // It waited at login: the pool knows by now what to tell a new client.
   virtual void on_welcome() = 0;
   // Once per wait, after query_wait_notify.
@@ -62,7 +67,8 @@ class PoolShard {
 
   Pool& pool;
   Worker& worker;
-  PoolRules rules;  // recomputed at a reload
+  PoolRules rules;               // recomputed at a reload
+  const Route* route = nullptr;  // in the cluster; null: the entry names its hosts
   ShardStatistics statistics;
 
   // A server connection, linked to the waiter; or null: it is in the queue and on_server() or on_refused() follows,
@@ -92,6 +98,14 @@ class PoolShard {
   void cancels_ended(Server& server);  // the last cancel request aimed at it has been delivered
   // A server connection of this shard was closed, in whatever state.
   void server_closed();
+  // A server connection of this shard has logged in and was put to use.
+  void connected();
+
+  // --- in a cluster (shard_route.cc)
+  void follow_route();  // it has changed: what does not fit it any more is closed
+  [[nodiscard]] bool spreads() const { return route != nullptr && route->targets.size() > 1; }
+  // The last attempt failed for the same reason: no news for the log while a leader is awaited.
+  [[nodiscard]] bool failed_before(std::string_view reason) const;
 
   // The state of a server connection is the list it is on (see ServerState).
   List<Server> login, idle, active, used, tested, being_canceled;
@@ -113,6 +127,11 @@ class PoolShard {
   static constexpr int kParallelConnects = 4;
 
   Server* take_idle();
+  Server* first_idle() const;
+  [[nodiscard]] bool fits_route(const Server& server) const;
+  void rebalance();
+  [[nodiscard]] Duration retry_delay(const ConnectHistory& history) const;
+  void retry_soon();
   void finish_release(Server& server);
   void serve(Waiter& waiter, Server& server);
   void seek();
@@ -135,6 +154,7 @@ class PoolShard {
   std::size_t donations_expected_ = 0;
   bool published_waiting_ = false;
   bool pump_due_ = false;
+  bool retry_due_ = false;
 };
 
 }  // namespace pgvigil::pool

@@ -29,6 +29,7 @@ const std::vector<ShowTable>& client_tables();    // clients, servers, sockets, 
 const std::vector<ShowTable>& database_tables();  // databases, users
 const std::vector<ShowTable>& stats_tables();     // stats, stats_totals, stats_averages, totals
 const std::vector<ShowTable>& config_tables();    // config, state, version
+const std::vector<ShowTable>& cluster_tables();   // cluster
 const std::vector<ShowTable>& misc_tables();      // lists, mem, dns_hosts, dns_zones
 
 // --- cells

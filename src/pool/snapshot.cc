@@ -179,6 +179,12 @@ void shared_facts(Pooler& pooler, const Statistics& statistics, Snapshot& snapsh
                                   database->disabled, database->clients, database->servers});
   }
   for (const User* user : catalog.users()) snapshot.users.push_back({user->name(), user->clients, user->servers});
+  snapshot.cluster = pooler.cluster();
+  if (snapshot.cluster) {
+    for (const ClusterMember& member : snapshot.cluster->members) {
+      snapshot.members.push_back({member.name.text(), pooler.loads.connections(member.name.text())});
+    }
+  }
   if (pooler.resolver) {
     snapshot.hosts = pooler.resolver->hosts();
     snapshot.zones = pooler.resolver->zones();
@@ -198,7 +204,7 @@ void sum_pools(Pooler& pooler, std::vector<WorkerPart>& parts, Snapshot& snapsho
     }
     PoolFact fact = sums[pool];
     const auto entry = pool->database.entry();
-    fact.database = pool->database.name();
+    fact.database = pool->label;
     fact.user = pool->user.name();
     fact.mode = pool_rules(*snapshot.config, *entry, pool->user.name()).mode;
     if (entry->hosts.size() > 1) fact.load_balance = entry->load_balance_hosts;

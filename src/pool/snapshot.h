@@ -82,6 +82,11 @@ struct UserFact {
   int clients = 0, servers = 0;
 };
 
+struct MemberFact {
+  std::string name;
+  int connections = 0;
+};
+
 struct WorkerFact {
   std::string backend;
   int clients = 0;
@@ -104,6 +109,8 @@ struct Snapshot {
   std::vector<ClientFact> clients;
   std::vector<ServerFact> servers;
   std::vector<WorkerFact> workers;
+  ClusterStatePtr cluster;          // null: none is followed, or nothing is known of it yet
+  std::vector<MemberFact> members;  // of the cluster: what this pooler has open to them
   std::vector<Resolver::HostRow> hosts;
   std::vector<Resolver::ZoneRow> zones;
   std::size_t resolver_queries = 0;

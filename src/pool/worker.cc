@@ -54,7 +54,27 @@ PoolShard& Worker::shard(Pool& pool) {
 
 void Worker::adopt(RunningConfigPtr config) {
   config_ = std::move(config);
-  for (PoolShard* shard : shards_) shard->apply_rules();
+  make_routes();
+  for (PoolShard* shard : shards_) {
+    shard->apply_rules();
+    shard->follow_route();
+  }
+}
+
+void Worker::adopt_cluster(ClusterStatePtr cluster) {
+  cluster_ = std::move(cluster);
+  make_routes();
+  for (PoolShard* shard : shards_) shard->follow_route();
+}
+
+// In place: shards refer to them.
+void Worker::make_routes() {
+  const auto& section = config_->file.cluster;
+  if (!section) return;
+  using enum poolcfg::ServerRole;
+  for (const auto role : {Primary, Replica, Any}) {
+    routes_[static_cast<std::size_t>(role)] = make_route(cluster_.get(), role, *section);
+  }
 }
 
 Client* Worker::login_by_id(std::uint64_t id) {

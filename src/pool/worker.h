@@ -1,6 +1,7 @@
 // A worker thread: one event loop, the clients it was given, and its shard of every pool.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -42,6 +43,8 @@ class Worker {
   PoolShard& shard(Pool& pool);  // made on first use
   Client* login_by_id(std::uint64_t id);
   void adopt(RunningConfigPtr config);
+  void adopt_cluster(ClusterStatePtr cluster);
+  [[nodiscard]] const Route& route(poolcfg::ServerRole role) const { return routes_[static_cast<std::size_t>(role)]; }
   // Memory of clients and servers is freed at the end of the turn: callers up the stack may still look at them.
   void bury(std::unique_ptr<Client> client);
   void bury(std::unique_ptr<Server> server);
@@ -54,6 +57,7 @@ class Worker {
   std::string scratch;   // for a message that is being made up and sent at once
 
  private:
+  void make_routes();
   void maintain();
   void check_idle_clients(TimePoint now);
   void arrange_burial();
@@ -63,6 +67,8 @@ class Worker {
   std::size_t index_;
   std::unique_ptr<netio::Loop> loop_;
   RunningConfigPtr config_;
+  ClusterStatePtr cluster_;
+  std::array<Route, 3> routes_;     // by role
   std::vector<PoolShard*> shards_;  // owned by their pools
   std::vector<std::unique_ptr<Client>> dead_clients_;
   std::vector<std::unique_ptr<Server>> dead_servers_;

@@ -37,6 +37,13 @@ Parsed<std::string> take_balance(Database& entry, std::string_view value) {
   return std::string(kNoNotice);
 }
 
+Parsed<std::string> take_role(Database& entry, std::string_view value) {
+  const auto role = parse_name<ServerRole>(value);
+  if (!role) return tl::unexpected<Misfit>(role.error());
+  entry.role = *role;
+  return std::string(kNoNotice);
+}
+
 Parsed<std::string> take_auth_dbname(Database& entry, std::string_view value) {
   if (value == "pgbouncer") {
     return misfit("is the console, which has no passwords to look up", "name a database of the server");
@@ -69,6 +76,8 @@ constexpr PairRow<Database> kRows[] = {
      "Names or addresses of servers, separated by commas without spaces; what begins with `/` or `@` is a Unix socket.",
      take_hosts},
     {"port", "number", "5432", "Port of all of these hosts.", take_port<Database, &Database::port>},
+    {"role", "primary, replica or any", "none: host counts",
+     "Instead of host and port: the member of the [cluster] that has this role.", take_role},
     {"user", "text", "the client's", "User for all server connections; they form one pool.",
      take_text<Database, &Database::user>},
     {"password", "text", "of auth_file", "Password of this user.", take_password, true},
@@ -142,9 +151,9 @@ DatabaseEntry database_from_any(const DatabaseEntry& any, const std::string& nam
 }
 
 bool DatabaseEntry::same_connection(const DatabaseEntry& other) const {
-  return dbname == other.dbname && host_text == other.host_text && port == other.port && user == other.user &&
-         connect_query == other.connect_query && auth_dbname == other.auth_dbname && auth_query == other.auth_query &&
-         load_balance_hosts == other.load_balance_hosts;
+  return dbname == other.dbname && host_text == other.host_text && port == other.port && role == other.role &&
+         user == other.user && connect_query == other.connect_query && auth_dbname == other.auth_dbname &&
+         auth_query == other.auth_query && load_balance_hosts == other.load_balance_hosts;
 }
 
 }  // namespace pgvigil::poolcfg

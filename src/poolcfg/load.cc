@@ -13,6 +13,7 @@ constexpr Section kSections[] = {
     {"databases", nullptr, take_database},
     {"users", nullptr, take_user},
     {"peers", nullptr, take_peer},
+    {"cluster", begin_cluster, take_cluster},
 };
 
 const Section* find_section(std::string_view name) {

@@ -76,6 +76,7 @@ std::string settings_reference_markdown() {
   text += pairs_table("Keys of [databases]", database_rows());
   text += pairs_table("Keys of [users]", user_rows());
   text += pairs_table("Keys of [peers]", peer_rows());
+  text += pairs_table("Keys of [cluster]", cluster_rows());
   return text;
 }
 

@@ -19,6 +19,7 @@ struct Loading {
   bool settings_seen = false;                                                     // [pgbouncer] has begun at least once
   std::map<std::string, Where, std::less<>> settings_at, databases_at, users_at;  // where what counts was written
   std::map<int, Where> peers_at;
+  std::map<std::string, Where, std::less<>> cluster_at;  // "": the section's header
 
   void warn(const Where& where, const std::string& text) { config.warnings.push_back(where.text() + ": " + text); }
 };
@@ -38,10 +39,15 @@ Result<void> begin_settings(Loading& loading, const Where& where);
 Result<void> take_database(Loading& loading, const IniEntry& entry);
 Result<void> take_user(Loading& loading, const IniEntry& entry);
 Result<void> take_peer(Loading& loading, const IniEntry& entry);
+Result<void> begin_cluster(Loading& loading, const Where& where);
+Result<void> take_cluster(Loading& loading, const IniEntry& entry);
+// What the section and the roles of databases need of each other.
+Result<void> check_cluster(const Loading& loading);
 
 std::span<const PairRow<DatabaseEntry>> database_rows();
 std::span<const PairRow<UserEntry>> user_rows();
 std::span<const PairRow<PeerEntry>> peer_rows();
+std::span<const PairRow<ClusterSection>> cluster_rows();
 
 // Reads the pairs of a value into an entry, by its section's rows.
 template <class Entry>

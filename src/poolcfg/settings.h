@@ -15,10 +15,9 @@
 
 #include "base/error.h"
 #include "base/secret.h"
+#include "poolcfg/cluster_section.h"
 
 namespace pgvigil::poolcfg {
-
-using Micros = std::chrono::microseconds;
 
 enum class PoolMode : std::uint8_t { Session, Transaction, Statement };
 enum class AuthType : std::uint8_t { Any, Trust, Plain, Md5, ScramSha256, Cert, Hba, Pam, Ldap, Peer, Reject };
@@ -105,7 +104,8 @@ struct DatabaseEntry {
       hosts;              // empty: Unix socket in unix_socket_dir; "/dir" or "@name": Unix; else name or address
   std::string host_text;  // as written
   int port = 5432;
-  std::string user;  // forced server user
+  std::optional<ServerRole> role;  // set: a member of the cluster of this role, instead of hosts
+  std::string user;                // forced server user
   std::optional<Secret> password;
   std::string auth_user, auth_query, auth_dbname;
   std::optional<int> pool_size, min_pool_size, reserve_pool_size, max_db_connections, max_db_client_connections;
@@ -142,6 +142,7 @@ struct PoolConfig {
   std::optional<DatabaseEntry> any_database;                    // "*"
   std::map<std::string, UserEntry, std::less<>> users;
   std::map<int, PeerEntry> peers;
+  std::optional<ClusterSection> cluster;
   std::set<std::string, std::less<>> written;  // the settings that the file gives a value: what reloaded() needs
   std::vector<std::string> warnings;           // one line each
 };

@@ -95,6 +95,7 @@ void warn_of_effects(Loading& loading) {
 Result<void> check_together(Loading& loading) {
   PGV_TRY_VOID(check_values(loading));
   PGV_TRY_VOID(check_tls(loading));
+  PGV_TRY_VOID(check_cluster(loading));
   warn_of_effects(loading);
   return {};
 }

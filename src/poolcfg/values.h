@@ -35,6 +35,10 @@ template <>
 std::span<const std::pair<std::string_view, SslMode>> names_of();
 template <>
 std::span<const std::pair<std::string_view, LoadBalance>> names_of();
+template <>
+std::span<const std::pair<std::string_view, ServerRole>> names_of();
+template <>
+std::span<const std::pair<std::string_view, ReplicaFallback>> names_of();
 
 Misfit not_one_of(std::string_view text, std::span<const std::string_view> names);
 

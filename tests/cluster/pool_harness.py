@@ -217,7 +217,7 @@ class Pooler:
     """One process of the pooler, with the files it reads. `settings` go over the defaults of `write`; None leaves one out."""
 
     def __init__(self, server, settings=None, databases=None, users=None, user_settings=None, peers=None, hba=None, ident=None,
-                 arguments=(), directory=None, port=None, argv=None):
+                 arguments=(), directory=None, port=None, argv=None, cluster=None):
         self.server = server
         self.directory = pathlib.Path(directory) if directory else scratch_directory("pool")
         self.borrowed = directory is not None
@@ -235,6 +235,7 @@ class Pooler:
         self.databases = databases if databases is not None else {d: self.to(d) for d in DATABASES}
         self.users = users if users is not None else {u: PASSWORD for u in (*ROLES, "admin", "stats")}
         self.user_settings, self.peers, self.hba, self.ident = user_settings or {}, peers or {}, hba, ident
+        self.cluster = cluster or {}  # [cluster]
         self.arguments = list(arguments)
         self.expect_exit = False  # a test that ends the pooler says so; otherwise its end is a crash
         self.open = []
@@ -254,6 +255,8 @@ class Pooler:
         lines += ["[users]", *(f"{name} = {value}" for name, value in self.user_settings.items())]
         if self.peers:
             lines += ["[peers]", *(f"{name} = {value}" for name, value in self.peers.items())]
+        if self.cluster:
+            lines += ["[cluster]", *(f"{name} = {value}" for name, value in self.cluster.items())]
         lines += ["[pgbouncer]", *(f"{key} = {value}" for key, value in self.settings.items() if value is not None)]
         self.file("pgbouncer.ini", "\n".join(lines) + "\n")
         self.file("userlist.txt", "".join(f"{quoted(user)} {quoted(secret)}\n" for user, secret in self.users.items()))
@@ -336,8 +339,8 @@ class Pooler:
 
     def connect(self, user="app", dbname="db1", autocommit=True, unix=False, **more):
         host = str(self.directory) if unix else "127.0.0.1"
-        more = {"connect_timeout": 20, "sslmode": "disable", "password": PASSWORD, **more}
-        connection = psycopg2.connect(host=host, port=self.port, user=user, dbname=dbname, **more)
+        more = {"connect_timeout": 20, "sslmode": "disable", "password": PASSWORD, "port": self.port, **more}
+        connection = psycopg2.connect(host=host, user=user, dbname=dbname, **more)
         connection.autocommit = autocommit
         self.open.append(connection)
         return connection

@@ -32,7 +32,7 @@ def deployment():
 
 def free_offset(first):
     """Below the range from which the kernel takes ports for outgoing connections (32768 and up)."""
-    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 6432, 8008, 8009)
+    ports = (2379, 2380, 23791, 23801, 23792, 23802, 5432, 5433, 6432, 6433, 8008, 8009)
     return next(o for o in range(first, first + 3900, 137) if all(_free(p + o) for p in ports))
 
 

@@ -16,7 +16,6 @@
 namespace pgvigil::app {
 namespace {
 
-constexpr const char* kScope = "lakehouse";
 constexpr const char* kToken = "etcd-cluster-shudl";
 
 std::string newest_server() {
@@ -110,7 +109,7 @@ Part node(const Deployment& deployment, int number, std::uint16_t postgresql, st
   return part;
 }
 
-Part pooler(const Deployment& deployment, std::uint16_t writes) {
+Part pooler(const Deployment& deployment, std::uint16_t writes, std::uint16_t reads) {
   Part part;
   part.name = "pgbouncer";
   part.kind = "pooler";
@@ -118,16 +117,13 @@ Part pooler(const Deployment& deployment, std::uint16_t writes) {
   part.config = part.directory + "/pgbouncer.ini";
   part.log = part.directory + "/pooler.log";
   part.pid_file = part.directory + "/pid";
-  part.ports = {{"writes", writes}};
+  part.ports = {{"writes", writes}, {"reads", reads}};
   part.argv = {deployment.directory + "/bin/pgvigil", "pool", part.config};
   return part;
 }
 
 std::string etcd_section(const Deployment& deployment) {
-  std::string hosts;
-  for (const auto& part : deployment.parts) {
-    if (part.kind == "etcd") hosts += fmt::format("{}localhost:{}", hosts.empty() ? "" : ", ", part.port("client"));
-  }
+  const std::string hosts = etcd_hosts(deployment);
   const std::string certs = deployment.certificates();
   return fmt::format(
       "etcd3:\n  hosts: [{}]\n  protocol: https\n  cacert: {}/ca.crt\n  cert: {}/client.crt\n  key: {}/client.key\n",
@@ -141,7 +137,7 @@ std::string node_config(const Deployment& deployment, const Part& part, const st
       "# Made by `pgvigil up`. Settings of the whole cluster are in etcd: pgvigil edit-config.\n"
       "scope: {}\nname: {}\n\n"
       "restapi:\n  listen: 127.0.0.1:{}\n  connect_address: localhost:{}\n\n",
-      kScope, part.name, part.port("rest"), part.port("rest"));
+      kDeploymentScope, part.name, part.port("rest"), part.port("rest"));
   text += etcd_section(deployment);
   text += fmt::format(
       "\nbootstrap:\n  dcs:\n    ttl: 30\n    loop_wait: 10\n    retry_timeout: 10\n    maximum_lag_on_failover: "
@@ -164,7 +160,6 @@ std::string node_config(const Deployment& deployment, const Part& part, const st
       "  pgpass: {3}/pgpass\n  authentication:\n",
       part.port("postgresql"), part.data, server_bin, part.directory);
   text += user("superuser", "postgres") + user("replication", "replicator");
-  text += fmt::format("  callbacks:\n    on_start: {0}\n    on_role_change: {0}\n", route_callback(deployment, part));
   text += fmt::format(
       "  parameters:\n    ssl: 'on'\n    ssl_cert_file: {0}/postgresql.crt\n    ssl_key_file: {0}/postgresql.key\n"
       "    ssl_ca_file: {0}/ca.crt\n    unix_socket_directories: {1}\n"
@@ -194,7 +189,7 @@ Result<std::string> ensure_password(const std::string& path) {
 
 Result<void> write_json(const Deployment& deployment) {
   nlohmann::ordered_json json;
-  json["scope"] = kScope;
+  json["scope"] = kDeploymentScope;
   json["directory"] = deployment.directory;
   json["port_offset"] = deployment.port_offset;
   json["processes"] = nlohmann::ordered_json::array();
@@ -213,6 +208,14 @@ Result<void> write_json(const Deployment& deployment) {
 
 }  // namespace
 
+std::string etcd_hosts(const Deployment& deployment) {
+  std::string hosts;
+  for (const auto& part : deployment.parts) {
+    if (part.kind == "etcd") hosts += fmt::format("{}localhost:{}", hosts.empty() ? "" : ", ", part.port("client"));
+  }
+  return hosts;
+}
+
 std::uint16_t Part::port(const std::string& purpose) const {
   const auto found = std::find_if(ports.begin(), ports.end(), [&](const auto& p) { return p.first == purpose; });
   return found == ports.end() ? std::uint16_t{0} : found->second;
@@ -226,7 +229,7 @@ Deployment plan_deployment(const std::string& directory, int port_offset) {
   deployment.parts = {
       etcd_member(deployment, 1, port(2379), port(2380)),   etcd_member(deployment, 2, port(23791), port(23801)),
       etcd_member(deployment, 3, port(23792), port(23802)), node(deployment, 1, port(5432), port(8008)),
-      node(deployment, 2, port(5433), port(8009)),          pooler(deployment, port(6432))};
+      node(deployment, 2, port(5433), port(8009)),          pooler(deployment, port(6432), port(6433))};
   complete_etcd(deployment);
   return deployment;
 }
@@ -262,8 +265,8 @@ Result<void> write_deployment(const Deployment& deployment) {
     if (part.kind == "agent")
       PGV_TRY_VOID(postgres::replace_file(part.config, node_config(deployment, part, server_bin), 0600));
   }
-  const std::string ctl =
-      fmt::format("# For pgvigil list and the other commands.\nscope: {}\n{}", kScope, etcd_section(deployment));
+  const std::string ctl = fmt::format("# For pgvigil list and the other commands.\nscope: {}\n{}", kDeploymentScope,
+                                      etcd_section(deployment));
   PGV_TRY_VOID(postgres::replace_file(deployment.directory + "/ctl.yml", ctl, 0600));
   return write_json(deployment);
 }

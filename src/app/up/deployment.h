@@ -14,10 +14,13 @@ namespace pgvigil::app {
 struct Part {              // a process of the deployment
   std::string name, kind;  // kind: etcd, agent or pooler
   std::vector<std::string> argv;
-  std::vector<std::pair<std::string, std::uint16_t>> ports;  // by purpose: client, peer, postgresql, rest, writes
+  std::vector<std::pair<std::string, std::uint16_t>>
+      ports;  // by purpose: client, peer, postgresql, rest, writes, reads
   std::string directory, config, data, log, pid_file;
   [[nodiscard]] std::uint16_t port(const std::string& purpose) const;
 };
+
+inline constexpr const char* kDeploymentScope = "lakehouse";
 
 struct Deployment {
   std::string directory;
@@ -30,6 +33,7 @@ struct Deployment {
 
 // Three etcd members, two nodes and the pooler, with the names and ports of the reference plus `port_offset`.
 Deployment plan_deployment(const std::string& directory, int port_offset);
+std::string etcd_hosts(const Deployment& deployment);  // "localhost:2379, ..."
 // Makes directories, passwords, certificates, configurations and cluster.json; what is there stays.
 Result<void> write_deployment(const Deployment& deployment);
 // 0: it does not run. A pid that was given to another process since is not ours.

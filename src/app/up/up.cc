@@ -321,10 +321,12 @@ void tell(const Deployment& deployment) {
   }
   for (const auto& part : deployment.parts) {
     if (part.kind != "pooler") continue;
-    for (const char* database : {"postgres", "pgbouncer -c 'SHOW POOLS'"}) {
+    for (const char* database : {"postgres", "pgbouncer -c 'SHOW CLUSTER'"}) {
       fmt::print("  PGPASSFILE={}/pgpass psql -h localhost -p {} -U postgres -d {}\n", deployment.directory,
                  part.port("writes"), database);
     }
+    fmt::print("  PGPASSFILE={}/pgpass psql -h localhost -p {} -U postgres    # reads, on a replica\n",
+               deployment.directory, part.port("reads"));
   }
   fmt::print("  pgvigil -c {}/ctl.yml list\n", deployment.directory);
   std::fflush(stdout);

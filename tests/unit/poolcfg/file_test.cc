@@ -32,7 +32,7 @@ TEST(IniFile, WhatIsNoLineOfAnyKindIsRefusedWithoutShowingIt) {
 TEST(IniFile, Sections) {
   EXPECT_THAT(refusal("[pgbouncer]\n[database]\n"),
               AllOf(HasSubstr("p.ini:2: [database]"), HasSubstr("did you mean \"databases\"?"),
-                    HasSubstr("valid: pgbouncer, databases, users, peers")));
+                    HasSubstr("valid: pgbouncer, databases, users, peers, cluster")));
   EXPECT_THAT(refusal("[PgBouncer]\n"), HasSubstr("did you mean \"pgbouncer\"?"));
   EXPECT_THAT(refusal("[ databases ]\n"), HasSubstr("is not a known section"));
   EXPECT_THAT(refusal("[databases\n"), AllOf(HasSubstr("p.ini:1"), HasSubstr("no ]")));
