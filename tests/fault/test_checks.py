@@ -152,8 +152,8 @@ def test_a_survivor_that_read_what_was_lost_is_found():
 
 # --- reads
 
-def read(node, before, after, number, timeline=1, sent=1.0):
-    return Read(node, sent, sent + 0.01, timeline, before, after, {"network": number})
+def read(node, before, after, number, timeline=1, sent=1.0, replica=True):
+    return Read(node, sent, sent + 0.01, timeline, before, after, {"network": number}, replica)
 
 
 def test_reads_that_grow_with_the_position_are_accepted():
@@ -166,6 +166,14 @@ def test_reads_that_grow_with_the_position_are_accepted():
 def test_a_read_that_goes_back_is_found(node):
     h = history(timeline=1)
     h.reads = [read("h1", 100, 100, 5), read(node, 120, 120, 4)]
+    assert len(reads.check(h)) == 1
+
+
+def test_a_primary_may_show_later_than_a_replica_but_not_go_back_itself():
+    h = history(timeline=1)
+    h.reads = [read("h2", 100, 100, 5), read("h1", 100, 100, 4, replica=False)]
+    assert reads.check(h) == []
+    h.reads = [read("h1", 100, 100, 5, replica=False), read("h1", 120, 120, 4, replica=False)]
     assert len(reads.check(h)) == 1
 
 

@@ -274,7 +274,17 @@ class Deployment:
     leader = harness.Cluster.leader
 
     def wait_healthy(self, seconds=60):
-        return harness.Cluster.wait_healthy(self, seconds)
+        """One leader, everybody else streams, and may take over where only synchronous members may."""
+        leader = harness.Cluster.wait_healthy(self, seconds)
+        if self.settings.get("synchronous_mode"):
+            others = {n for n in self.nodes if n != leader.name}
+            wait_for(lambda: self.synchronous_with() == (leader.name, others), seconds, f"{others} are synchronous with {leader.name}")
+        return leader
+
+    def synchronous_with(self):
+        """(leader, standbys) of the sync key."""
+        key = json.loads(self.etcd.ctl("get", f"/service/{SCOPE}/sync", "--print-value-only").stdout)
+        return key["leader"], set(filter(None, (key["sync_standby"] or "").split(",")))
 
     def pair(self):
         leader = self.wait_healthy()

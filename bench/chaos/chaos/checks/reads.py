@@ -1,8 +1,23 @@
-"""Monotonic reads by LSN, on one node and from node to node: what was read at a position of the WAL holds no more than what is
-read at a later one of the same history, wherever."""
+"""Monotonic reads by LSN: what was read at a position of the WAL, on any node, holds no more than what a replica shows at a
+later one of the same history. A primary is held to what it has shown itself: it shows a commit only once its own processes have
+been told, under synchronous replication once the standby has confirmed, and a replica may be earlier by that."""
+
+
+import dataclasses
 
 
 def check(history):
+    primaries = {}
+    for read in history.reads:
+        if not read.replica:
+            primaries.setdefault((read.node, read.timeline), []).append(read)
+    problems = backwards(history, lambda later: later.replica)
+    for reads in primaries.values():
+        problems += backwards(dataclasses.replace(history, reads=reads), lambda later: True)
+    return problems
+
+
+def backwards(history, judged):
     switches, problems = history.switch_points(), []
     lineage = [r for r in history.reads if r.timeline not in switches or r.after <= switches[r.timeline]]
     if history.final is not None:  # a server that was promoted and lost is on a timeline that the history may not know
@@ -16,7 +31,7 @@ def check(history):
                 if number > highest.get(client, 0):
                     highest[client], seen_by[client] = number, earlier
             position += 1
-        for client, number in highest.items():
+        for client, number in highest.items() if judged(read) else ():
             if read.highest.get(client, 0) < number:
                 earlier = seen_by[client]
                 problems.append(f"{read.node} showed {client}/{read.highest.get(client, 0)} at {read.before:#x} (timeline {read.timeline}, "
