@@ -1,5 +1,5 @@
 # Tests: one program for each room (label unit), the simulator (label sim), programs and scripts against real servers
-# (label cluster).
+# (label cluster), and clusters under faults (label fault).
 find_package(GTest REQUIRED)
 
 file(GLOB support CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cc)
@@ -54,6 +54,15 @@ foreach(source IN LISTS scripts)
   add_test(NAME cluster_${name} COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${source})
   set_tests_properties(cluster_${name} PROPERTIES LABELS cluster TIMEOUT 1200 COST 50  # longer ones first
                        ENVIRONMENT "PGVIGIL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+endforeach()
+
+# Real clusters under faults, in network namespaces (docs/reliability.md). Without the rights for those they are skipped.
+file(GLOB scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/fault/test_*.py)
+foreach(source IN LISTS scripts)
+  get_filename_component(name ${source} NAME_WE)
+  string(REGEX REPLACE "^test_" "" name ${name})
+  add_test(NAME fault_${name} COMMAND /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider ${source})
+  set_tests_properties(fault_${name} PROPERTIES LABELS fault TIMEOUT 1200 ENVIRONMENT "PGVIGIL_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endforeach()
 
 foreach(check check_layers check_style)

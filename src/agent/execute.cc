@@ -122,6 +122,7 @@ Task<void> Agent::Impl::acquire_leader() {
   if (!attached()) co_return;
   log.info("took the leader key");
   held_until_ = lease_until();
+  held_ttl_ = p.store.lease()->ttl;
   if (instance_.running_as_primary()) (void)arm_guard(instance_.postmaster_pid);
   if (view()->failover) co_await clear_failover();
   wake();

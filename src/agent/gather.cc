@@ -169,6 +169,7 @@ LocalState Agent::Impl::local_state() {
   if (const auto proof = p.store.lease()) s.lease = proof->lease;
   s.lead_doubtful = lead_doubtful_;
   s.leader_until = leader_until();
+  s.lead_ttl = lead_ttl();
   s.may_bootstrap = p.node.may_bootstrap();
   s.initialize_is_mine = initialize_is_mine_;
   s.clones_without_leader = p.node.clones_without_leader();

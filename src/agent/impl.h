@@ -44,6 +44,7 @@ struct Agent::Impl {
   void lease_confirmed();
   [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
+  [[nodiscard]] Duration lead_ttl() const;
   [[nodiscard]] std::optional<TimePoint> lease_until() const;  // by the lease or by the members' answers
   [[nodiscard]] std::optional<TimePoint> proven_by_lease() const;
   // Attached, with enough of the lease left to start a primary on its strength.
@@ -224,6 +225,7 @@ struct Agent::Impl {
 
   // Lease and guard.
   std::optional<TimePoint> held_until_;  // the last deadline that a lease of ours proved while we held the key
+  Duration held_ttl_{};                  // of the lease whose deadline is in force; zero: not known
   std::int64_t guarded_pid_ = 0;
   bool guard_adopted_ = false;  // armed by an earlier agent
   TimePoint armed_until_;       // what the guard has confirmed last

@@ -87,15 +87,21 @@ std::optional<TimePoint> Agent::Impl::proven_by_lease() const {
   return view()->revision.value() == 0 ? held_until_ : std::nullopt;
 }
 
+// Of the deadline in force: a lease with a ttl that has just been raised counts from when the guard knows its deadline.
+Duration Agent::Impl::lead_ttl() const {
+  return held_ttl_ > Duration::zero() ? std::min<Duration>(held_ttl_, settings().ttl) : settings().ttl;
+}
+
 bool Agent::Impl::lead_is_fresh() const {
   const auto until = leader_until();
-  return attached() && until && now() < ha::begin_stop_at(*until, settings().ttl);
+  return attached() && until && now() < ha::begin_stop_at(*until, lead_ttl());
 }
 
 void Agent::Impl::lease_confirmed() {
   if (!attached()) return;
   held_until_ = lease_until();
-  if (guarded_pid_ != 0 && !settings().pause) (void)arm_guard(guarded_pid_);
+  const bool guarded = guarded_pid_ != 0 && !settings().pause;
+  if (!guarded || arm_guard(guarded_pid_)) held_ttl_ = p.store.lease()->ttl;
 }
 
 bool Agent::Impl::arm_guard(std::int64_t pid) {

@@ -25,7 +25,7 @@ Decision without_view(const Situation& at) {
     if (at.now >= *at.self.leader_until) {
       return answer(Action::DemoteNow, "adopted_deadline", "the adopted leader's deadline has passed without etcd");
     }
-    if (at.now >= begin_stop_at(*at.self.leader_until, at.settings.ttl)) {
+    if (at.now >= at.stop_begins()) {
       return answer(Action::DemoteOffline, "adopted_deadline",
                     "etcd has not answered and the adopted leader's deadline is near");
     }
@@ -80,7 +80,7 @@ TimePoint next_look(const ClusterView& view, const LocalState& self, const Decis
   };
   if (!at.known()) by(now + kRaceLook);
   if (self.leader_until && (at.may_write() || self.operation != Operation::None)) {
-    by(begin_stop_at(*self.leader_until, at.settings.ttl));
+    by(at.stop_begins());
     by(*self.leader_until);
   }
   // A standby that commits wait for may go away at any time, and nothing but the server tells.

@@ -52,7 +52,7 @@ Answer lease_at_risk(const Situation& at) {
   if (at.now >= *at.self.leader_until) {
     return with_rewind_check(answer(Action::DemoteNow, "lease_unproven", "the leader lease can no longer be proven"));
   }
-  if (at.now >= begin_stop_at(*at.self.leader_until, at.settings.ttl)) {
+  if (at.now >= at.stop_begins()) {
     return with_rewind_check(answer(Action::DemoteOffline, "etcd_down",
                                     "etcd has not confirmed the lease, and the time left is needed to stop"));
   }

@@ -74,9 +74,14 @@ class Situation {
     return nullptr;
   }
   [[nodiscard]] bool lease_proven() const { return self.leader_until && now < *self.leader_until; }
+  // A ttl that has just been raised asks for more time to stop than the lease in force ever had.
+  [[nodiscard]] TimePoint stop_begins() const {
+    const bool raised = self.lead_ttl > Duration::zero() && self.lead_ttl < settings.ttl;
+    return begin_stop_at(*self.leader_until, raised ? self.lead_ttl : settings.ttl);
+  }
   // Proven for long enough to begin something with it: a server that starts now is not stopped again at once.
   [[nodiscard]] bool lease_fresh() const {
-    return self.leader_until && now < begin_stop_at(*self.leader_until, settings.ttl);
+    return self.leader_until && now < stop_begins();
   }
   // Synchronous replication is in force: the `sync` key names who may lead.
   [[nodiscard]] bool sync_active() const {

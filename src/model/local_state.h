@@ -55,6 +55,7 @@ struct LocalState {
   // --- the session lease ---
   LeaseId lease;                          // 0: none
   std::optional<TimePoint> leader_until;  // a primary must not outlive this: the proof of the lease minus the margin
+  Duration lead_ttl{};                    // ttl of the lease that proves it, not of one to come; zero: not known
   bool lead_doubtful = false;             // a write that gives the leader key up may or may not have been applied
 
   // --- creating a cluster or a replica ---

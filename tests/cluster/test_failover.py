@@ -110,6 +110,18 @@ def test_agent_restarted_in_time_is_noticed_by_nobody(cluster):
     assert leader.status()["timeline"] == timeline
 
 
+def test_ttl_raised_and_lowered_is_noticed_by_nobody(cluster):
+    leader, _ = cluster.pair()
+    postmaster = leader.postmaster_pid()
+    again = "bound to this agent's lease again"
+    for ttl in (30, FAST["ttl"]):
+        bound = leader.log().count(again)
+        assert leader.rest_call("/config", "PATCH", {"ttl": ttl})[0] == 200
+        wait_for(lambda: leader.log().count(again) > bound, 5, "the key has moved to a new lease")
+        leader.query("INSERT INTO t VALUES (5)")
+    assert leader.postmaster_pid() == postmaster and leader.is_leader()
+
+
 def test_sigterm_hands_the_lead_over(cluster):
     leader, replica = cluster.pair()
     leader.query("INSERT INTO t VALUES (4)")

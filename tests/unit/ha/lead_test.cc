@@ -27,6 +27,20 @@ TEST(Lead, ThePrimaryEndsWithItsLease) {
   EXPECT_EQ(world.action(), Action::DemoteNow);
 }
 
+// The lease in force was granted for the old ttl; by the new one it never left enough time to stop.
+TEST(Lead, ARaisedTtlIsNoReasonToStop) {
+  World world;
+  world.led_by(kA).as_primary();
+  world.self.leader_until = kNow + seconds(4);
+  world.self.lead_ttl = seconds(5);
+  EXPECT_EQ(world.action(), Action::KeepLeading);
+  world.self.leader_until = kNow + std::chrono::milliseconds(800);
+  EXPECT_EQ(world.action(), Action::DemoteOffline);
+  world.self.leader_until = kNow + seconds(4);  // a lowered one asks for no more than the new ttl
+  world.self.lead_ttl = seconds(300);
+  EXPECT_EQ(world.action(), Action::DemoteOffline);
+}
+
 TEST(Lead, APrimaryNextToAnotherLeaderStopsAtOnce) {
   EXPECT_EQ(World().led_by(kB).as_primary().action(), Action::DemoteNow);
   EXPECT_TRUE(World().led_by(kB).as_primary().decide().rewind_check_due);
