@@ -163,7 +163,8 @@ Task<void> Agent::Impl::shut_down() {
   } else if (instance_.postmaster != PostmasterState::Stopped) {
     auto stopped = co_await stop_server(postgres::StopMode::Fast);
     if (!stopped) log.error("{}", stopped.error().message());
-    if (attached()) co_await release_leader("stopped");
+    // Not after a primary: a bootstrap that ended meanwhile has taken the key, and nobody holds its checkpoint.
+    if (attached() && !may_be_primary) co_await release_leader("stopped");
   }
   disarm_guard();
   co_await observe();

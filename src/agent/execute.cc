@@ -213,6 +213,12 @@ Task<void> Agent::Impl::follow(MemberName target) {
       role_ == Role::Promoted) {
     set_role(Role::Replica);
   }
+  if (instance_.replay_needs_restart) {
+    log.info("restarting: replay has stopped at limits of the leader that are above those of this server");
+    RestartRequest request;
+    begin(Operation::Restart, restart_server(std::move(request)));
+    co_return;
+  }
   auto run = as_standby(target);
   const bool same = running_as_ && running_as_->standby && running_as_->upstream == run.upstream &&
                     running_as_->restore_command == run.restore_command;

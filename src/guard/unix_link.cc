@@ -69,11 +69,13 @@ Result<void> UnixGuardLink::connect(bool start) {
   for (;;) {
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0) return trouble(errno_text(errno));
+    // Before the connection: a guard that is frozen accepts none, and once its queue is full connect() itself would
+    // wait for as long as it stays so, and with it the agent, which then neither renews nor stops.
+    timeval wait{};
+    wait.tv_usec = std::chrono::duration_cast<std::chrono::microseconds>(kAnswerMax).count();
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-      timeval wait{};
-      wait.tv_usec = std::chrono::duration_cast<std::chrono::microseconds>(kAnswerMax).count();
-      setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-      setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
       socket_ = fd;
       return {};
     }

@@ -80,9 +80,7 @@ class Situation {
     return begin_stop_at(*self.leader_until, raised ? self.lead_ttl : settings.ttl);
   }
   // Proven for long enough to begin something with it: a server that starts now is not stopped again at once.
-  [[nodiscard]] bool lease_fresh() const {
-    return self.leader_until && now < stop_begins();
-  }
+  [[nodiscard]] bool lease_fresh() const { return self.leader_until && now < stop_begins(); }
   // Synchronous replication is in force: the `sync` key names who may lead.
   [[nodiscard]] bool sync_active() const {
     return settings.synchronous_mode != SyncMode::Off && !standby_cluster() && !view.sync.leader.empty();

@@ -88,8 +88,9 @@ struct Instance {
   Lsn latest_end;                  // the upstream's end as the WAL receiver last heard of it
   std::string replayed_timestamp;  // empty: null
   bool replay_paused = false;
-  std::string replication_state;  // "streaming", "in archive recovery" or empty
-  std::string upstream_conninfo;  // host:port the WAL receiver is connected to; empty: none
+  bool replay_needs_restart = false;  // it has stopped at limits of the primary that are above those of this server
+  std::string replication_state;      // "streaming", "in archive recovery" or empty
+  std::string upstream_conninfo;      // host:port the WAL receiver is connected to; empty: none
   std::map<std::string, PendingChange> pending_restart;
   std::vector<WalSender> wal_senders;
   std::string synchronous_standby_names, synchronous_commit;  // as they are in force

@@ -21,6 +21,11 @@ constexpr std::string_view kMainSql =
     " to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS replayed_at,"
     " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused,"
     " current_setting('restore_command') AS restore_command,"
+    " current_setting('max_connections') AS max_connections,"
+    " current_setting('max_worker_processes') AS max_worker_processes,"
+    " current_setting('max_wal_senders') AS max_wal_senders,"
+    " current_setting('max_prepared_transactions') AS max_prepared_transactions,"
+    " current_setting('max_locks_per_transaction') AS max_locks_per_transaction,"
     " current_setting('synchronous_standby_names') AS sync_names, current_setting('synchronous_commit') AS sync_commit,"
     " r.status AS receiver_status, r.{} AS receiver_written, r.latest_end_lsn, r.received_tli,"
     " r.sender_host, r.sender_port"
@@ -39,6 +44,19 @@ Number number_of(const std::string& text) {
   return number;
 }
 
+// Since version 14 a hot standby that reads in the WAL of higher limits pauses, where it ended before ("Hot Standby",
+// administrator's overview). The control file has them by then; whoever paused by hand has nothing of the kind.
+bool lacks_limits(const QueryResult& rows, const ControlData& control) {
+  const auto below = [&rows](std::string_view name, std::uint32_t needed) {
+    return number_of<std::uint32_t>(rows.text(0, name)) < needed;
+  };
+  return below("max_connections", control.max_connections) ||
+         below("max_worker_processes", control.max_worker_processes) ||
+         below("max_wal_senders", control.max_wal_senders) ||
+         below("max_prepared_transactions", control.max_prepared_transactions) ||
+         below("max_locks_per_transaction", control.max_locks_per_transaction);
+}
+
 void fill_main(const QueryResult& rows, Instance& instance) {
   instance.in_recovery = rows.text(0, "in_recovery") == "t";
   instance.postmaster_start_time = rows.text(0, "started");
@@ -50,6 +68,7 @@ void fill_main(const QueryResult& rows, Instance& instance) {
   instance.synchronous_standby_names = rows.text(0, "sync_names");
   instance.synchronous_commit = rows.text(0, "sync_commit");
   instance.replay_paused = rows.text(0, "replay_paused") == "t";
+  instance.replay_needs_restart = instance.replay_paused && instance.control && lacks_limits(rows, *instance.control);
   const bool streaming = rows.text(0, "receiver_status") == "streaming";
   instance.replication_state.clear();
   if (instance.in_recovery) {

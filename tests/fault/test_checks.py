@@ -173,7 +173,9 @@ def test_a_primary_may_show_later_than_a_replica_but_not_go_back_itself():
     h = history(timeline=1)
     h.reads = [read("h2", 100, 100, 5), read("h1", 100, 100, 4, replica=False)]
     assert reads.check(h) == []
-    h.reads = [read("h1", 100, 100, 5, replica=False), read("h1", 120, 120, 4, replica=False)]
+    h.reads = [read("h1", 100, 100, 5, replica=False, sent=2.0), read("h1", 100, 100, 4, replica=False, sent=1.0)]
+    assert reads.check(h) == [], "at one position, but later"
+    h.reads = [read("h1", 100, 100, 5, replica=False, sent=1.0), read("h1", 120, 120, 4, replica=False, sent=2.0)]
     assert len(reads.check(h)) == 1
 
 

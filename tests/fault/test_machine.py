@@ -62,6 +62,17 @@ def test_restarted_while_paused_and_settings_that_make_no_sense(deployment):
         assert attack.leader.is_leader()
 
 
+def test_limit_raised_on_the_leader_alone(deployment):
+    """Replay stops where the leader's higher limit stands in the WAL, until the replica is restarted with it."""
+    with Attack(deployment) as attack:
+        before = int(attack.leader.query("SHOW max_connections")[0][0])
+        assert attack.leader.rest_call("/config", "PATCH", {"postgresql": {"parameters": {"max_connections": before + 20}}})[0] == 200
+        wait_for(lambda: "pending_restart" in attack.leader.status(), 10, "the leader wants a restart")
+        assert attack.leader.rest_call("/restart", "POST", {}, timeout=30)[0] == 200
+        wait_for(lambda: attack.other.query("SHOW max_connections") == [(str(before + 20),)], 30, "the replica has it as well")
+        attack.serves()
+
+
 def test_setting_that_needs_a_restart(deployment):
     with Attack(deployment) as attack:
         attack.fault("setting_changed", "leader")

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "guard/unix_link.h"
@@ -31,6 +33,16 @@ class GuardTest : public testing::Test {
   [[nodiscard]] UnixGuardLink link(int idle_seconds = 1) const {
     return UnixGuardLink(
         {std::string(PGVIGIL_BIN_DIR) + "/pgvigil-guard", directory + "/guard.sock", directory, idle_seconds});
+  }
+  // The guard that works for this directory.
+  [[nodiscard]] pid_t guard_pid() const {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::ifstream file(entry.path() / "cmdline");
+      const std::string line{std::istreambuf_iterator<char>(file), {}};
+      if (line.find("pgvigil-guard") != std::string::npos && line.find(directory) != std::string::npos)
+        return std::atoi(entry.path().filename().c_str());
+    }
+    return 0;
   }
   // A parent with three children in sessions of their own, the last one stopped, as a backend may be.
   void start_tree() {
@@ -125,6 +137,28 @@ TEST_F(GuardTest, SurvivesItsAgentAndIsAdoptedByTheNext) {
   EXPECT_TRUE(guard.disarm());
   EXPECT_EQ(guard.status()->postmaster_pid, 0);
   EXPECT_EQ(living(), 4);
+}
+
+// Its queue of connections fills up, and then connect() would wait for it: the agent has to go on, and to step down.
+TEST_F(GuardTest, AFrozenGuardHoldsNobodyUp) {
+  start_tree();
+  auto guard = link();
+  ASSERT_TRUE(guard.arm(boottime_now() + std::chrono::seconds(60), tree.front()));
+  const pid_t pid = guard_pid();
+  ASSERT_NE(pid, 0);
+  kill(pid, SIGSTOP);
+  for (int attempt = 0; attempt < 15; ++attempt) {
+    const TimePoint began = boottime_now();
+    EXPECT_FALSE(guard.arm(boottime_now() + std::chrono::seconds(60), tree.front()));
+    EXPECT_LT(boottime_now() - began, std::chrono::seconds(2));
+  }
+  kill(pid, SIGCONT);
+  bool answers = false;
+  for (int attempt = 0; attempt < 50 && !answers; ++attempt) {
+    answers = guard.arm(boottime_now() + std::chrono::seconds(60), tree.front()).has_value();
+  }
+  EXPECT_TRUE(answers);
+  ASSERT_TRUE(guard.disarm());
 }
 
 TEST_F(GuardTest, ADeadlineThatHasPassedIsRefused) {
