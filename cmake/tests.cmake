@@ -36,6 +36,12 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/tests/sim/CMakeLists.txt)
   add_subdirectory(${PROJECT_SOURCE_DIR}/tests/sim tests/sim)
 endif()
 
+# The protocol's model (docs/reliability-model.md).
+foreach(part holds broken)
+  add_test(NAME model_${part} COMMAND ${PROJECT_SOURCE_DIR}/tests/model/check ${part})
+  set_tests_properties(model_${part} PROPERTIES LABELS model TIMEOUT 900)
+endforeach()
+
 file(GLOB programs CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cluster/*_test.cc)
 foreach(source IN LISTS programs)
   get_filename_component(name ${source} NAME_WE)
