@@ -24,7 +24,8 @@ class GuardLink {
   // guard has confirmed it. Called again with a later deadline it extends; an earlier one shortens. Refused when the
   // deadline has passed already. Blocks at most 100 ms; an error means that nothing is known to be armed.
   virtual Result<void> arm(TimePoint deadline, std::int64_t postmaster_pid) = 0;
-  // The node is no leader any more (PostgreSQL is stopped or is a replica): nothing will be killed.
+  // The node is no leader any more (PostgreSQL is stopped or is a replica): nothing will be killed. A guard
+  // that does not answer is ended: its deadline would strike at whatever works in the data directory by then.
   virtual Result<void> disarm() = 0;
   virtual Result<GuardStatus> status() = 0;
 };

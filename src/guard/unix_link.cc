@@ -1,8 +1,10 @@
 #include "guard/unix_link.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -18,6 +20,7 @@ namespace pgvigil::guard {
 namespace {
 
 constexpr Duration kAnswerMax = std::chrono::milliseconds(100);
+constexpr auto kEndMax = std::chrono::milliseconds(500);
 constexpr Duration kStartMax = std::chrono::seconds(2);
 
 tl::unexpected<Error> trouble(std::string cause) {
@@ -27,12 +30,35 @@ tl::unexpected<Error> trouble(std::string cause) {
 
 }  // namespace
 
-UnixGuardLink::~UnixGuardLink() { drop(); }
+UnixGuardLink::~UnixGuardLink() {
+  drop();
+  if (guard_pidfd_ >= 0) close(guard_pidfd_);
+}
 
 void UnixGuardLink::drop() {
   if (socket_ >= 0) close(socket_);
   socket_ = -1;
   if (child_ != 0 && waitpid(child_, nullptr, WNOHANG) != 0) child_ = 0;
+}
+
+void UnixGuardLink::know_peer() {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0) return;
+  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0U));
+  if (pidfd < 0) return;
+  if (guard_pidfd_ >= 0) close(guard_pidfd_);
+  guard_pidfd_ = pidfd;
+}
+
+bool UnixGuardLink::end_guard() {
+  if (guard_pidfd_ < 0 || syscall(SYS_pidfd_send_signal, guard_pidfd_, SIGKILL, nullptr, 0U) != 0) return false;
+  pollfd ended{guard_pidfd_, POLLIN, 0};
+  if (poll(&ended, 1, static_cast<int>(kEndMax.count())) <= 0) return false;
+  close(guard_pidfd_);
+  guard_pidfd_ = -1;
+  drop();
+  return true;
 }
 
 Result<void> UnixGuardLink::spawn() {
@@ -77,6 +103,7 @@ Result<void> UnixGuardLink::connect(bool start) {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
       socket_ = fd;
+      know_peer();
       return {};
     }
     const int error = errno;
@@ -124,8 +151,8 @@ Result<void> UnixGuardLink::disarm() {
   Request request;
   request.op = Op::Disarm;
   auto reply = ask(request, false);
-  if (!reply && reply.error().code != Errc::NotFound) return tl::make_unexpected(reply.error());
-  return {};
+  if (reply || reply.error().code == Errc::NotFound || end_guard()) return {};
+  return tl::make_unexpected(reply.error());
 }
 
 Result<GuardStatus> UnixGuardLink::status() {

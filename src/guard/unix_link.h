@@ -31,10 +31,13 @@ class UnixGuardLink final : public GuardLink {
   Result<void> connect(bool start);
   Result<void> spawn();
   void drop();
+  void know_peer();
+  bool end_guard();
 
   Options options_;
   int socket_ = -1;
   int child_ = 0;
+  int guard_pidfd_ = -1;  // of the guard that last took a connection
 };
 
 }  // namespace pgvigil::guard

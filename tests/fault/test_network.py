@@ -31,7 +31,7 @@ def test_replication_cut(deployment):
     """Commits wait until the leader has taken the standby out of the synchronous ones."""
     with Attack(deployment) as attack:
         attack.fault("cut_replication", "leader")
-        wait_for(lambda: attack.leader.query("SHOW synchronous_standby_names") == [("",)], 15, "the standby is given up")
+        wait_for(lambda: attack.leader.query("SHOW synchronous_standby_names") == [("",)], 25, "the standby is given up")
         assert attack.serves(after=1).node == attack.leader.name
 
 

@@ -126,9 +126,6 @@ class Node(harness.Node):
     def guard_pid(self):
         return next((pid for pid, command in harness._processes() if "pgvigil-guard" in command and str(self.data) in command), None)
 
-    def server_log(self):
-        return self.log()
-
 
 class Etcd:
     def __init__(self, deployment):

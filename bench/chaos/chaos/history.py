@@ -74,7 +74,6 @@ class History:
     transactions: list = dataclasses.field(default_factory=list)
     reads: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
-    notes: list = dataclasses.field(default_factory=list)  # (time, text)
     final: Final = None
     ended: float = None
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
@@ -85,9 +84,6 @@ class History:
     def add(self, place, entry):
         with self.lock:
             place.append(entry)
-
-    def note(self, text):
-        self.add(self.notes, (self.now(), text))
 
     def acknowledged(self, client=None):
         with self.lock:

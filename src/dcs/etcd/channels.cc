@@ -69,6 +69,10 @@ void Channels::give_up(std::size_t failed) {
   if (failed == current_) current_ = (current_ + 1) % endpoints_.size();
 }
 
+void Channels::renew() {
+  for (auto& endpoint : endpoints_) endpoint.channel.reset();
+}
+
 void Channels::adopt(const std::vector<std::string>& addresses) {
   if (addresses.empty()) return;
   std::vector<Endpoint> next;

@@ -23,6 +23,8 @@ class Channels {
   [[nodiscard]] std::size_t size() const { return endpoints_.size(); }
   // `failed` did not serve: use the next one, unless somebody has moved on already.
   void give_up(std::size_t failed);
+  // The next call on each endpoint opens a connection of its own; calls under way keep theirs.
+  void renew();
   // The cluster's own list of members; endpoints that are known already keep their channel. An empty list is ignored.
   void adopt(const std::vector<std::string>& addresses);
 

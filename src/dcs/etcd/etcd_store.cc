@@ -18,6 +18,9 @@ namespace pb = etcdserverpb;
 constexpr Duration kShareMin = std::chrono::seconds(1);
 constexpr Duration kPauseFirst = std::chrono::milliseconds(100);
 constexpr Duration kDiscoverEvery = std::chrono::minutes(5);
+// gRPC connects again by timers of its own, which wait by the wall clock. Channels that have failed for as long as this
+// are replaced by new ones, which connect at once.
+constexpr Duration kConnectAnew = std::chrono::seconds(10);
 constexpr Duration kDiscoverMax = std::chrono::seconds(5);
 
 bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
@@ -178,6 +181,7 @@ class EtcdStore final : public KvStore {
   Task<void> discover(TimePoint deadline);
   void tell_where(const std::string& endpoint, const std::string& trouble);
   bool fresh_answer(const pb::ResponseHeader& header);
+  void failed();
 
   Clock& clock_;
   Log log_;
@@ -187,6 +191,7 @@ class EtcdStore final : public KvStore {
   std::string token_;
   bool logged_in_ = false;  // without a token where etcd does not ask for one
   std::optional<TimePoint> discovered_;
+  std::optional<TimePoint> silent_since_;  // no endpoint has answered since then
   std::uint64_t cluster_id_ = 0, raft_term_ = 0;
 };
 
@@ -228,6 +233,7 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
     const TimePoint by = std::min(deadline, clock_.now() + share);
     last = co_await attempt<Reply>(number, begin, by);
     if (last.status.ok()) {
+      silent_since_.reset();
       tell_where(last.endpoint, trouble);
       if (!options_.discover_members || (discovered_ && clock_.now() - *discovered_ < kDiscoverEvery)) co_return last;
       discovered_ = clock_.now();
@@ -235,6 +241,7 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
       co_return last;
     }
     const Failure failure = failure_of(last.status);
+    if (failure == Failure::Answered || failure == Failure::Token) silent_since_.reset();
     if (failure == Failure::Answered) co_return last;
     if (failure == Failure::Token) {
       if (options_.username.empty() || token_renewed) co_return last;
@@ -244,6 +251,7 @@ Task<EtcdStore::Outcome<Reply>> EtcdStore::call(Begin begin, bool repeatable, Ti
       continue;
     }
     channels_.give_up(number);
+    failed();
     trouble = error_of(last.status, "no answer from", last.endpoint).message();
     if (failure == Failure::Maybe && !repeatable) co_return last;
     if (tries % channels_.size() == 0) {
@@ -302,6 +310,13 @@ void EtcdStore::tell_where(const std::string& endpoint, const std::string& troub
     log_.warning("served by {} now: {}", endpoint, trouble);
   }
   served_by_ = endpoint;
+}
+
+void EtcdStore::failed() {
+  if (!silent_since_) silent_since_ = clock_.now();
+  if (clock_.now() - *silent_since_ < kConnectAnew) return;
+  channels_.renew();
+  silent_since_ = clock_.now();
 }
 
 // An answer of an earlier raft term comes from a member that lags behind or was cut off: another one knows better.
