@@ -12,11 +12,11 @@ namespace {
 constexpr Duration kReportEvery = std::chrono::milliseconds(250);
 
 // One worker's part of a drain: the transactions that still run on the leader, and the clients that wait for it. Once
-// none runs, sessions that are idle lose their connection, too: the server is about to stop.
+// none runs anywhere, sessions that are idle lose their connection, too: the server is about to stop.
 struct DrainPart {
   std::uint64_t active = 0, waiting = 0;
 };
-DrainPart drain_part(Worker& worker) {
+DrainPart drain_part(Worker& worker, bool end_idle_sessions) {
   DrainPart part;
   std::vector<Server*> idle_sessions;
   for (PoolShard* shard : worker.shards()) {
@@ -31,7 +31,7 @@ DrainPart drain_part(Worker& worker) {
       }
     });
   }
-  if (part.active > 0) return part;
+  if (!end_idle_sessions) return part;
   for (Server* server : idle_sessions) {
     if (server->state() == ServerState::Closed) continue;
     server->close_with_client("the leader stops", {"57P01", "terminating connection: the leader of the cluster stops"});
@@ -133,17 +133,26 @@ void ClusterControl::look() {
   }
   reported_ago_ += kLook;
   if (asked_workers_ || draining_->report.drained) return;
+  ask_workers(false);
+}
+
+void ClusterControl::ask_workers(bool end_idle_sessions) {
   asked_workers_ = true;
   auto active = std::make_shared<std::atomic<std::uint64_t>>(0);
   auto waiting = std::make_shared<std::atomic<std::uint64_t>>(0);
-  const auto ask = [active, waiting](Worker& worker) {
-    const DrainPart part = drain_part(worker);
+  const auto ask = [active, waiting, end_idle_sessions](Worker& worker) {
+    const DrainPart part = drain_part(worker, end_idle_sessions);
     *active += part.active;
     *waiting += part.waiting;
   };
-  pooler_.gather(ask, [this, active, waiting, id = draining_->report.id] {
+  pooler_.gather(ask, [this, active, waiting, end_idle_sessions, id = draining_->report.id] {
     asked_workers_ = false;
-    if (draining_ && draining_->report.id == id) looked(*active, *waiting);
+    if (!draining_ || draining_->report.id != id) return;
+    if (*active == 0 && !end_idle_sessions) {
+      ask_workers(true);  // and whether a session has begun something meanwhile
+    } else {
+      looked(*active, *waiting);
+    }
   });
 }
 

@@ -42,6 +42,7 @@ class ClusterControl {
   void tell_workers();
   void look_soon();
   void look();
+  void ask_workers(bool end_idle_sessions);
   void looked(std::uint64_t active, std::uint64_t waiting);
 
   netio::Loop& loop_;
