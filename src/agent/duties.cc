@@ -34,8 +34,7 @@ Task<void> Agent::Impl::lead() {
   no_race_until_.reset();
   problem_.clear();
   initialize_is_mine_ = false;
-  if (view()->drain) co_await end_drain();  // nothing is under way that it could belong to
-  if (instance_.in_recovery) {              // of a standby cluster
+  if (instance_.in_recovery) {  // of a standby cluster
     set_role(Role::StandbyLeader);
     MemberName remote;
     auto run = as_standby(remote);
@@ -56,6 +55,10 @@ Task<void> Agent::Impl::lead() {
     }
   }
   if (!instance_.in_recovery) co_await keep_synchronous();
+  if (stop_is_due()) co_return;
+  // Only after the guard was armed: what is known of the server grows old while etcd is waited for, and an order may
+  // restart it meanwhile.
+  if (view()->drain && operation_ == Operation::None) co_await end_drain();
   if (stop_is_due()) co_return;
   co_await write_missing_config();
   if (stop_is_due()) co_return;
