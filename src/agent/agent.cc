@@ -65,6 +65,7 @@ Task<int> Agent::Impl::run() {
   p.postgres.on_exit([this](bool expected) {
     if (!expected) {
       crashed_ = true;
+      drain_wake_.notify();
       note_failure();
       log.warning("PostgreSQL has ended without an order");
     }

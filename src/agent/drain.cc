@@ -23,8 +23,9 @@ TimePoint Agent::Impl::drain_limit() const {
   return ha::begin_stop_at(*until, settings().ttl) - kReserve;
 }
 
-// True: PostgreSQL may be stopped. False: the lead has been lost or is at risk, or the agent is told to stop meanwhile,
-// so that what was to follow is not to be done. The request stays until the lead is given up or end_drain().
+// True: PostgreSQL may be stopped. False: the lead has been lost or is at risk, PostgreSQL has died, or the agent is
+// told to stop meanwhile, so that what was to follow is not to be done. The request stays until the lead is given up or
+// end_drain().
 Task<bool> Agent::Impl::drain_poolers(std::string reason) {
   const Duration timeout = settings().switchover_drain_timeout;
   if (timeout == Duration::zero() || view()->poolers.empty() || !attached()) co_return true;
@@ -38,7 +39,8 @@ Task<bool> Agent::Impl::drain_poolers(std::string reason) {
   request.leader = p.node.name();
   request.timeout = timeout;
   const auto given_up = [&] {
-    return stop_requests_ != stops || !attached() || dcs_silent_since_ || now() >= std::min(patience, drain_limit());
+    return stop_requests_ != stops || crashed_ || !attached() || dcs_silent_since_ ||
+           now() >= std::min(patience, drain_limit());
   };
   progress_ = "waiting for the poolers to drain";
   auto outcome = dcs::WriteOutcome::Unknown;
@@ -75,7 +77,12 @@ Task<bool> Agent::Impl::drain_poolers(std::string reason) {
     log.info("{}: {} poolers have drained in {:.3f} s", note.reason, done.poolers, seconds_of(note.waited));
   }
   tasks_.spawn(note_drain(std::move(note)));
-  co_return attached() && stop_requests_ == stops && (settings().pause || now() < drain_limit());
+  co_return attached() && !crashed_ && stop_requests_ == stops && (settings().pause || now() < drain_limit());
+}
+
+std::string Agent::Impl::why_not_stopped() const {
+  if (crashed_) return "PostgreSQL has ended by itself";
+  return stop_requests_ > 0 ? "the agent is told to stop" : "the lead is not proven";
 }
 
 // For the history and for operators; nothing waits for it.
@@ -87,6 +94,7 @@ Task<void> Agent::Impl::note_drain(DrainNote note) {
 // The poolers may hand out again. Also for what an earlier agent of this node, or a write that came late, has left.
 Task<void> Agent::Impl::end_drain() {
   if (!view()->drain || !attached()) co_return;
+  if (crashed_) co_return;  // there is nothing to hand out yet: lead() comes to it when the server runs again
   const TimePoint deadline = within(kWriteMax);
   auto reply = co_await p.store.delete_drain(deadline);
   if (reply.outcome != dcs::WriteOutcome::Applied) (void)co_await p.store.refresh(deadline);

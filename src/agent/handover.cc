@@ -112,10 +112,8 @@ Task<void> Agent::Impl::handover(MemberName target, std::string reason) {
   bool may_stop = checkpointed && attached();
   if (may_stop) may_stop = co_await drain_poolers("switchover");
   if (!may_stop) {
-    log.error("the handover is called off before it began: {}", !checkpointed ? checkpointed.error().message()
-                                                                : stop_requests_ > 0
-                                                                    ? std::string("the agent is told to stop")
-                                                                    : std::string("the lead is not proven"));
+    log.error("the handover is called off before it began: {}",
+              checkpointed ? why_not_stopped() : checkpointed.error().message());
     co_await end_drain();
     co_await clear_failover();
     co_return;

@@ -125,6 +125,7 @@ struct Agent::Impl {
 
   // --- drain.cc ---
   Task<bool> drain_poolers(std::string reason);
+  [[nodiscard]] std::string why_not_stopped() const;  // after it has said no
   [[nodiscard]] TimePoint drain_limit() const;
   Task<void> note_drain(DrainNote note);
   Task<void> end_drain();

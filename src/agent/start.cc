@@ -130,8 +130,7 @@ Task<void> Agent::Impl::restart_server(RestartRequest request) {
     (void)co_await p.postgres.checkpoint(checkpoint_deadline);
     if (!co_await drain_poolers("restart")) {
       co_await end_drain();
-      command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {},
-                             stop_requests_ > 0 ? "the agent is told to stop" : "the lead is not proven");
+      command_result_ = fail(Errc::Refused, "PostgreSQL was not restarted", {}, why_not_stopped());
       co_return;
     }
   }
