@@ -56,12 +56,7 @@ dcs::TxnReply SimEtcd::apply(const dcs::Txn& txn) {
   dcs::TxnReply reply;
   reply.outcome = dcs::WriteOutcome::Refused;
   const std::vector<dcs::Op>* ops = nullptr;
-  const auto asks_to_drain = [](const dcs::Op& op) {
-    const auto* put_op = std::get_if<dcs::Put>(&op);
-    return put_op != nullptr && put_op->key.ends_with("/drain") && !put_op->key.ends_with("pgvigil/drain");
-  };
-  const bool unfenced = !rules_.drain_compared && std::any_of(txn.success.begin(), txn.success.end(), asks_to_drain);
-  if (unfenced || all(txn.compares)) {
+  if (all(txn.compares)) {
     ops = &txn.success;
   } else if (!txn.or_compares.empty() && all(txn.or_compares)) {
     ops = &txn.or_success;

@@ -118,8 +118,6 @@ std::vector<Mutation> make_mutations() {
                  with([](Rules& rules) { rules.failsafe_silence_counts = true; })});
   all.push_back({"failsafe_promise_broken", "a member that has promised not to lead does not",
                  with([](Rules& rules) { rules.failsafe_promise_forgotten = true; })});
-  all.push_back({"drain_unfenced", "only the leader asks the poolers to drain",
-                 with([](Rules& rules) { rules.drain_compared = false; })});
   all.push_back({"drain_stays", "poolers are not kept waiting when nothing is under way any more",
                  with([](Rules& rules) { rules.drain_taken_back = false; })});
   all.push_back({"never_release", "a leader that cannot start its server gives the lead up",

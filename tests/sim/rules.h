@@ -23,7 +23,6 @@ struct Rules {
   bool failsafe_silence_counts = false;     // a member that does not answer counts as one that has promised
   bool failsafe_promise_forgotten = false;  // a member that was asked does not know it afterwards
   bool wal_read_to_its_end = true;          // the end of a dead server's WAL is found where it is
-  bool drain_compared = true;               // etcd looks at the compares when the poolers are asked to drain
   bool drain_taken_back = true;             // the request goes when it is deleted
   bool checkpoint_tells_start = true;       // the shutdown checkpoint's place is told, not a place before it
 };
