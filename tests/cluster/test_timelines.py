@@ -41,8 +41,12 @@ def test_a_vanished_leaders_timeline_is_left_out(cluster):
     wait_for(lambda: leads_on(first, 3), 30, "the first one leads again")
     assert (first.data / "pg_wal" / "00000002.history").exists()
     first.query("INSERT INTO t VALUES ('after')")
-    history = json.loads(first.rest_call("/history")[1])
-    assert [line[0] for line in history] == [1, 2], "members take the last line + 1 for the cluster's timeline"
+
+    def history():
+        return [line[0] for line in json.loads(first.rest_call("/history")[1])]
+
+    wait_for(lambda: len(history()) > 1, 10, "the leader has written how the earlier timelines were left")
+    assert history() == [1, 2], "members take the last line + 1 for the cluster's timeline"
 
     second.start()
     cluster.wait_healthy(60)
