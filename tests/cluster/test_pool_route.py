@@ -158,8 +158,9 @@ def test_it_goes_where_the_leader_key_points(keys, servers, follower):
 
 def test_a_leader_that_was_deposed_and_still_answers_gets_no_query(keys, servers, follower):
     pooler = follower({"default_pool_size": 5})
-    in_flight = pooler.connect(autocommit=False)
-    assert port_of(in_flight) == servers["a"].port
+    in_flight = pooler.raw()  # libpq forgets an error that comes while it asks for nothing
+    in_flight.query("BEGIN")
+    assert in_flight.value("SELECT inet_server_port()") == str(servers["a"].port)
     with clients(pooler, 8) as crowd:
         wait_for(lambda: all(c.answers for c in crowd), 10, "everybody is served")
         keys.lead("b")
@@ -172,9 +173,7 @@ def test_a_leader_that_was_deposed_and_still_answers_gets_no_query(keys, servers
     errors = [e for c in crowd for e in c.errors]
     assert all(code in ("57P01", "08006", None) for code, _ in errors)
     assert len(errors) <= 5
-    with pytest.raises(psycopg2.Error) as refused:
-        port_of(in_flight)
-    assert refused.value.pgcode == "57P01"
+    assert in_flight.fatal()["C"] == "57P01"
     assert not servers["a"].sessions("db1")
 
 
@@ -244,8 +243,12 @@ def test_a_drain_lets_transactions_end_and_holds_others(keys, servers, follower)
         assert port_of(in_flight) == servers["a"].port
         wait_for(keys.pooler, 10, "its key")
         keys.drain("d1", "a")
-        said = wait_for(lambda: (keys.pooler() or {}).get("drain"), 10, "it says that it drains")
-        assert (said["id"], said["state"], said["active"]) == ("d1", "draining", 1)
+
+        def says_one_is_active():
+            said = (keys.pooler() or {}).get("drain") or {}
+            return (said.get("id"), said.get("state"), said.get("active")) == ("d1", "draining", 1)
+
+        wait_for(says_one_is_active, 10, "it says that it drains, and that one transaction is in flight")
         wait_for(lambda: pooler.pool()["cl_waiting"] == 5, 10, "the others wait")
         assert port_of(in_flight) == servers["a"].port  # it goes on
         in_flight.commit()
@@ -253,8 +256,8 @@ def test_a_drain_lets_transactions_end_and_holds_others(keys, servers, follower)
         assert keys.pooler()["drain"]["active"] == 0 and keys.pooler()["drain"]["waiting"] == 5
         assert not servers["a"].sessions("db1")
         assert pooler.admin("SHOW CLUSTER")[0]["state"] == "draining"
+        keys.lead("b")  # the request goes with the reign; alone it would be called off
         keys.delete("drain")
-        keys.lead("b")
         wait_for(lambda: all(c.errors or c.answers[-1][2] == servers["b"].port for c in crowd), 10, "the new leader serves")
         assert not [e for c in crowd for e in c.errors]
     assert port_of(in_flight) == servers["b"].port
@@ -286,17 +289,15 @@ def test_a_drain_of_another_reign_means_nothing(keys, follower):
 
 def test_idle_sessions_lose_their_connection_when_drained(keys, servers, follower):
     pooler = follower({"pool_mode": "session"})
-    idle, busy = pooler.connect(), pooler.connect(autocommit=False)
-    port_of(idle), port_of(busy)
+    idle, busy = pooler.raw(), pooler.connect(autocommit=False)
+    idle.value("SELECT 1"), port_of(busy)
     keys.drain("d1", "a")
     said = wait_for(lambda: (keys.pooler() or {}).get("drain"), 10, "it says that it drains")
     assert (said["state"], said["active"]) == ("draining", 1)
-    assert port_of(idle) == servers["a"].port  # its session goes on until then
+    assert idle.value("SELECT inet_server_port()") == str(servers["a"].port)  # its session goes on until then
     busy.commit()
     wait_for(lambda: keys.pooler()["drain"]["state"] == "drained", 10, "drained")
-    with pytest.raises(psycopg2.Error) as ended:
-        port_of(idle)
-    assert ended.value.pgcode == "57P01"
+    assert idle.fatal()["C"] == "57P01"
 
 
 def test_without_etcd_the_last_known_leader_is_served(servers):
