@@ -7,6 +7,7 @@ namespace pgvigil::agent {
 namespace {
 
 constexpr Duration kLook = std::chrono::milliseconds(20);
+constexpr Duration kGuardPause = std::chrono::milliseconds(200);
 constexpr Duration kOrderMax = std::chrono::seconds(10);
 
 }  // namespace
@@ -14,6 +15,12 @@ constexpr Duration kOrderMax = std::chrono::seconds(10);
 Task<void> Agent::Impl::promote() {
   // The guard first: from the promotion on it is what keeps this server from outliving its lease.
   if (!arm_guard(instance_.postmaster_pid)) {
+    // The key stays for a hiccup: it may be that an attempt before this one has named us in the sync key, and then
+    // nobody else could lead.
+    if (guard_hiccup()) {
+      co_await sleep_for(p.clock, kGuardPause);
+      co_return;
+    }
     no_race_until_ = now() + settings().ttl;
     log.error("not promoted: the guard could not be armed");
     co_return;
@@ -66,6 +73,9 @@ Task<void> Agent::Impl::promote() {
   duties_at_ = TimePoint();
   set_role(Role::Leader);
   log.info("promoted: leading on timeline {}", instance_.timeline.value());
+  // At once: should this reign end before the duties come to it, its last leader would be measured by a position of the
+  // one before, which it never held, and nobody could lead.
+  co_await write_status();
   // The files are still a standby's. Limits that were raised for the sake of the old primary then show as waiting for a
   // restart.
   const TimePoint reload_deadline = within(std::chrono::seconds(3));
