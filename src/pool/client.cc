@@ -194,6 +194,7 @@ void Client::process(netio::Slice bytes) {
   const std::size_t consumed = walker_.walk(bytes, sink);
   if (state_ == State::Closed) return;
   if (server_ != nullptr) server_->answer_fakes();
+  if (server_ != nullptr && !walker_.forwarding()) server_->release_behind_message();
   if (state_ == State::Ready) {
     if (server_ != nullptr && server_->stream()->unsent() > netio::kHighWater && !paused_by_server_) {
       paused_by_server_ = true;

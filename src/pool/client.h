@@ -104,6 +104,7 @@ class Client final : public Waiter, public Listed<Client>, public netio::StreamH
   [[nodiscard]] Worker& worker() const { return worker_; }
   [[nodiscard]] PoolShard* shard() const { return shard_; }
   [[nodiscard]] Server* server() const { return server_; }
+  [[nodiscard]] bool forwarding() const { return walker_.forwarding(); }  // the server has a part of a message
   [[nodiscard]] User* user() const { return user_; }
   [[nodiscard]] Database* database() const { return database_; }
   [[nodiscard]] const ClientAddress& address() const { return address_; }

@@ -46,6 +46,8 @@ class MessageWalker {
   }
   // A message has begun and is not complete.
   [[nodiscard]] bool inside_message() const { return left_ > 0 || stash_size_ > 0 || assembled_ != nullptr; }
+  // Part of a message was passed on, and the rest has to follow.
+  [[nodiscard]] bool forwarding() const { return left_ > 0 && mode_ == Mode::Forward; }
   // After Stop: the length of the body of the message that was left, all of which is still to come.
   [[nodiscard]] std::optional<std::size_t> waiting_body() const {
     if (stash_size_ != pgwire::kHeaderBytes) return std::nullopt;

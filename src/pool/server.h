@@ -74,6 +74,10 @@ class Server final : public Listed<Server>, public netio::StreamHandler {
   void set_client(Client* client) { client_ = client; }
   void hand_to(Waiter& owner);  // linked already, to another part of the same client
   void unlink();
+  // The client has completed a message: a transaction that had ended before gives the connection back now.
+  void release_behind_message() {
+    if (release_due_) release_if_due();
+  }
   void release_after_this() { release_due_ = true; }  // by its listener, from on_message()
   [[nodiscard]] Waiter* owner() const { return owner_; }
   [[nodiscard]] Client* client() const { return client_; }

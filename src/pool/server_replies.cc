@@ -40,6 +40,9 @@ void Server::release_if_due() {
     return;
   }
   if (!release_due_ || !quiet()) return;
+  // The rest of a message of which the server has a part already, say of a CopyData behind a COPY that failed, must not
+  // meet another client's request: Client::process() comes back to it.
+  if (client_ != nullptr && client_->forwarding()) return;
   release_due_ = false;
   if (client_ != nullptr) {
     Client* client = client_;

@@ -671,3 +671,18 @@ def test_nothing_arrives_unasked(pool):
     client = fresh(pool).login()
     client.value("SELECT 1")
     holds(lambda: client.silent(0.1), 0.5, "silence")
+
+
+@ours_only
+def test_the_rest_of_a_message_goes_where_its_begin_went(pool):
+    """A transaction that ends while the client is inside a message keeps its connection until that is complete."""
+    pooler = pool({"default_pool_size": 1})
+    client, other = pooler.raw(), pooler.raw()
+    late = copy_data(b"x" * 5000)
+    client.send(query("SELECT 1"), late[:100])
+    assert client.until("Z")[-1].body == b"I"
+    assert pooler.pool()["sv_active"] == 1
+    client.send(late[100:])
+    assert other.value("SELECT 2") == "2"  # it has been given back
+    client.send(query("SELECT 3"))
+    assert [m.values for m in client.until("Z") if m.kind == "D"] == [["3"]]

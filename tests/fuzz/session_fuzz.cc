@@ -84,7 +84,8 @@ struct Harness {
     FUZZ_CHECK(config.has_value());
     auto signals = pool::SignalSource::make();
     auto loop = netio::make_loop({netio::Backend::Epoll});
-    auto sockets = pool::open_listen_sockets((*config)->settings(), log);
+    std::vector<pool::ListenSocket> none_taken_over;
+    auto sockets = pool::open_listen_sockets((*config)->settings(), log, none_taken_over);
     FUZZ_CHECK(signals.has_value() && loop.has_value() && sockets.has_value());
     process = std::make_unique<pool::PoolProcess>(options, *config, log, std::move(*loop), 1, std::move(*sockets),
                                                   std::move(*signals));
