@@ -70,26 +70,23 @@ class Run:
         return len(durability.lost(self.history))
 
 
-def agent_frozen(kind):
-    """SIGSTOP of the leader's agent; PostgreSQL is left running."""
+def without_agent(kind, fault):
+    """The fault takes the leader's agent away for 40 s; PostgreSQL is left running."""
     from chaos.driver import inject
     with Run(kind) as run:
-        thaw = inject(run.deployment, run.history, "stop_agent", "leader")
+        heal = inject(run.deployment, run.history, fault, "leader")
         run.let_pass(2 * SETTINGS["ttl"])
         both, outage = run.both_wrote(), run.outage()
-        thaw()
+        heal()
         return {"both accept writes": both, "outage": outage, "lost rows": run.lost()}
+
+
+def agent_frozen(kind):
+    return without_agent(kind, "stop_agent")  # SIGSTOP
 
 
 def agent_killed(kind):
-    """SIGKILL of the leader's agent, which is not started again for 40 s."""
-    from chaos.driver import inject
-    with Run(kind) as run:
-        start = inject(run.deployment, run.history, "kill_agent", "leader")
-        run.let_pass(2 * SETTINGS["ttl"])
-        both, outage = run.both_wrote(), run.outage()
-        start()
-        return {"both accept writes": both, "outage": outage, "lost rows": run.lost()}
+    return without_agent(kind, "kill_agent")  # SIGKILL
 
 
 def quorum_lost(kind, failsafe):

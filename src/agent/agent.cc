@@ -39,7 +39,7 @@ TimePoint Agent::Impl::within(Duration length) const {
   if (settings().pause) return end;
   const auto until = leader_until();
   if (!until) return end;
-  const TimePoint stop_at = ha::begin_stop_at(*until, lead_ttl());
+  const TimePoint stop_at = stop_begins(*until);
   if (now() < stop_at) return std::min(end, stop_at);
   return stop_is_due() ? std::min(end, now() + kHurry) : end;
 }
@@ -48,7 +48,7 @@ bool Agent::Impl::stop_is_due() const {
   const auto until = leader_until();
   // A server that the guard watches may have been started since the last look.
   const bool may_run = instance_.postmaster != PostmasterState::Stopped || guarded_pid_ != 0;
-  return until && !settings().pause && may_run && now() < *until && now() >= ha::begin_stop_at(*until, lead_ttl());
+  return until && !settings().pause && may_run && now() < *until && now() >= stop_begins(*until);
 }
 
 Task<int> Agent::Impl::run() {

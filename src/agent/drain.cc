@@ -20,7 +20,7 @@ constexpr Duration kReserve = std::chrono::milliseconds(200);
 TimePoint Agent::Impl::drain_limit() const {
   const auto until = leader_until();
   if (settings().pause || !until) return TimePoint::max();
-  return ha::begin_stop_at(*until, settings().ttl) - kReserve;
+  return stop_begins(*until) - kReserve;
 }
 
 // True: PostgreSQL may be stopped. False: the lead has been lost or is at risk, PostgreSQL has died, or the agent is

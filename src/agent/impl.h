@@ -19,6 +19,9 @@ namespace pgvigil::agent {
 
 using ViewPtr = std::shared_ptr<const ClusterView>;
 
+// Between two attempts to start or promote a primary whose guard does not answer for a moment.
+constexpr Duration kGuardPause = std::chrono::milliseconds(200);
+
 struct Agent::Impl {
   Impl(Ports ports, Options options);
 
@@ -45,6 +48,7 @@ struct Agent::Impl {
   [[nodiscard]] bool attached() const;  // the leader key is ours under our lease
   [[nodiscard]] std::optional<TimePoint> leader_until() const;
   [[nodiscard]] Duration lead_ttl() const;
+  [[nodiscard]] TimePoint stop_begins(TimePoint until) const;  // of a lead that is proven until then
   [[nodiscard]] std::optional<TimePoint> lease_until() const;  // by the lease or by the members' answers
   [[nodiscard]] std::optional<TimePoint> proven_by_lease() const;
   // Attached, with enough of the lease left to start a primary on its strength.

@@ -92,9 +92,11 @@ Duration Agent::Impl::lead_ttl() const {
   return held_ttl_ > Duration::zero() ? std::min<Duration>(held_ttl_, settings().ttl) : settings().ttl;
 }
 
+TimePoint Agent::Impl::stop_begins(TimePoint until) const { return ha::begin_stop_at(until, lead_ttl()); }
+
 bool Agent::Impl::lead_is_fresh() const {
   const auto until = leader_until();
-  return attached() && until && now() < ha::begin_stop_at(*until, lead_ttl());
+  return attached() && until && now() < stop_begins(*until);
 }
 
 void Agent::Impl::lease_confirmed() {

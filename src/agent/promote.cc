@@ -7,7 +7,6 @@ namespace pgvigil::agent {
 namespace {
 
 constexpr Duration kLook = std::chrono::milliseconds(20);
-constexpr Duration kGuardPause = std::chrono::milliseconds(200);
 constexpr Duration kOrderMax = std::chrono::seconds(10);
 
 }  // namespace

@@ -8,7 +8,6 @@ namespace {
 
 constexpr Duration kStandbyStart =
     std::chrono::hours(24);  // replay may take long; the agent never gives it up by itself
-constexpr Duration kGuardPause = std::chrono::milliseconds(200);
 constexpr Duration kStopMax = std::chrono::seconds(60);
 
 }  // namespace
